@@ -1,0 +1,16 @@
+# Every library that libcoll.so itself needs, as one interface target.
+find_package(Threads REQUIRED)
+find_package(PkgConfig REQUIRED)
+find_package(fmt REQUIRED)
+find_package(spdlog REQUIRED)
+find_package(nlohmann_json REQUIRED)
+pkg_check_modules(hwloc REQUIRED IMPORTED_TARGET hwloc>=2.5)
+pkg_check_modules(sodium REQUIRED IMPORTED_TARGET libsodium)
+pkg_check_modules(hwy REQUIRED IMPORTED_TARGET libhwy)
+find_path(EXPECTED_INCLUDE_DIR tl/expected.hpp REQUIRED)
+
+add_library(libcoll_deps INTERFACE)
+target_link_libraries(libcoll_deps INTERFACE
+  Threads::Threads fmt::fmt spdlog::spdlog nlohmann_json::nlohmann_json
+  PkgConfig::hwloc PkgConfig::sodium PkgConfig::hwy)
+target_include_directories(libcoll_deps SYSTEM INTERFACE ${EXPECTED_INCLUDE_DIR})
