@@ -1,0 +1,25 @@
+// Plan: a Call resolved to something that runs. Today always one native step of the shared-memory
+// transport; its parameters follow from the call and from agreed costs only, so that all ranks
+// resolve equal calls to equal plans.
+#pragma once
+
+#include "libcoll/core/call.hpp"
+#include "libcoll/kernels/reduce.hpp"
+
+namespace libcoll::xport::shm { class Group; }
+
+namespace libcoll::detail {
+
+struct Plan {
+  Call call;
+  // The native step. Throws Error{mismatch, timeout, peer_lost}.
+  void (*run)(xport::shm::Group&, const Args&, const Plan&) = nullptr;
+  xport::shm::Group* group = nullptr;
+  kernels::ReduceFn reduce = nullptr;
+  kernels::ReduceSmallFn reduce_small = nullptr;
+  std::uint32_t signature = 0;     // published with every operation: ranks compare it
+  std::uint64_t bytes = 0;         // call.count * call.element_bytes
+  const char* shape = "";          // for describe()
+};
+
+}  // namespace libcoll::detail

@@ -1,0 +1,171 @@
+// Comm: a communicator, the handle on every collective.
+// Movable, not copyable. One thread at a time per Comm; different Comms may be used by different
+// threads at once. All collectives must be called in the same order by every rank of the Comm.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "libcoll/bootstrap.hpp"
+#include "libcoll/config.hpp"
+#include "libcoll/error.hpp"
+#include "libcoll/topology.hpp"
+#include "libcoll/types.hpp"
+
+namespace libcoll {
+
+using Count = std::int64_t;  // elements; negative counts are refused with a clear Error
+
+// How much the bits of a floating-point reduction may vary. Inside a host every level below gives
+// the same bits: reductions always run in rank order, whatever the size, chunking or placement.
+enum class Determinism : std::uint8_t { fast, run_to_run, placement };
+
+// Per-call options; must be equal on all ranks. comm.allreduce(..., {.algorithm = "sliced"}).
+struct CallOptions {
+  std::string_view algorithm = {};               // "" chooses; else "direct" or "sliced"
+  Determinism determinism = Determinism::fast;
+  double timeout_s = 0;                          // 0: the communicator's
+};
+
+// Memory that every rank of the host has mapped: collectives on it need no copies. Frees itself;
+// must be freed before the last Comm of its world is gone from this process (it keeps the world alive).
+class LIBCOLL_API Buffer {
+ public:
+  Buffer() = default;
+  Buffer(Buffer&&) noexcept;
+  Buffer& operator=(Buffer&&) noexcept;
+  ~Buffer();
+  void* data() const noexcept { return data_; }
+  std::size_t size() const noexcept { return bytes_; }  // bytes
+  template <class T>
+  std::span<T> span() const noexcept { return {static_cast<T*>(data_), bytes_ / sizeof(T)}; }
+
+ private:
+  friend class Comm;
+  std::shared_ptr<void> world_;
+  void* data_ = nullptr;
+  std::size_t bytes_ = 0;
+};
+
+namespace detail { class CommImpl; }
+
+class LIBCOLL_API Comm {
+ public:
+  Comm() noexcept = default;  // empty; only assignment and destruction are valid
+  Comm(Comm&&) noexcept;
+  Comm& operator=(Comm&&) noexcept;
+  ~Comm();  // never communicates; logs a Comm that was not closed
+
+  // Creation is collective over all ranks of the job. Throws Error on every rank if it fails on one.
+  static Comm from_environment(const Config& = Config::from_environment());
+  static Comm from_callback(int rank, int size, AllgatherFunction, const Config& = Config::from_environment());
+  static Comm from_bootstrap(Bootstrap&, const Config& = Config::from_environment());
+  // Needs #include <libcoll/mpi.hpp>; a template so that libcoll.so depends on no MPI.
+  template <class MpiComm> static Comm from_mpi(MpiComm, const Config& = Config::from_environment());
+
+  int rank() const noexcept;
+  int size() const noexcept;
+
+  // Collective. Ranks that pass the same color form a communicator, ordered by (key, rank).
+  // A negative color gives an empty Comm.
+  Comm split(int color, int key = 0);
+  Comm split(Level level);  // ranks that share the named part of the machine
+  Comm dup();
+  // Collective; gives the memory back. The Comm is empty afterwards.
+  void close();
+  explicit operator bool() const noexcept { return impl_ != nullptr; }
+
+  // Not collective. Zeroed, 4096-byte aligned, first touched by the caller's CPU. bytes >= 1.
+  Buffer allocate(std::size_t bytes);
+
+  // Shape and cost of the machine as this communicator sees it.
+  const TopologyView& topology() const;
+  // Bytes of host memory that this process's share of the world has touched (all communicators).
+  std::size_t shared_memory_bytes() const;
+  // How the library would run a call now: one line a person can read.
+  std::string describe() const;
+
+  // A function that the waiting loop calls every few microseconds of waiting (an MPI's progress,
+  // say). It must not throw nor call this Comm. World-wide: set before the Comm is used by threads.
+  void set_progress_hook(void (*hook)(void*), void* context) noexcept;
+
+  // -- Collectives. `count` is in elements of `type`; buffers of different arguments must not overlap;
+  //    send may be `in_place` where MPI allows it, with MPI's meaning. Results are bit-identical on
+  //    all ranks. Errors: invalid_argument (nothing happened), mismatch (communicator stays usable),
+  //    timeout and peer_lost (communicator is broken, all later calls throw Errc::closed).
+  void barrier(const CallOptions& = {});
+  void bcast(void* buffer, Count count, DType type, int root, const CallOptions& = {});
+  void reduce(const void* send, void* recv, Count count, DType type, ReduceOp op, int root, const CallOptions& = {});
+  void allreduce(const void* send, void* recv, Count count, DType type, ReduceOp op, const CallOptions& = {});
+  // recv_count elements from each rank's vector of size()*recv_count land on each rank.
+  void reduce_scatter_block(const void* send, void* recv, Count recv_count, DType type, ReduceOp op, const CallOptions& = {});
+  void reduce_scatter(const void* send, void* recv, std::span<const Count> counts, DType type, ReduceOp op, const CallOptions& = {});
+  void allgather(const void* send, void* recv, Count count, DType type, const CallOptions& = {});
+  void allgatherv(const void* send, Count send_count, void* recv, std::span<const Count> counts,
+                  std::span<const Count> displs, DType type, const CallOptions& = {});
+  void gather(const void* send, void* recv, Count count, DType type, int root, const CallOptions& = {});
+  void gatherv(const void* send, Count send_count, void* recv, std::span<const Count> counts,
+               std::span<const Count> displs, DType type, int root, const CallOptions& = {});
+  void scatter(const void* send, void* recv, Count count, DType type, int root, const CallOptions& = {});
+  void scatterv(const void* send, std::span<const Count> counts, std::span<const Count> displs, void* recv,
+                Count recv_count, DType type, int root, const CallOptions& = {});
+  void alltoall(const void* send, void* recv, Count count, DType type, const CallOptions& = {});
+  void alltoallv(const void* send, std::span<const Count> send_counts, std::span<const Count> send_displs, void* recv,
+                 std::span<const Count> recv_counts, std::span<const Count> recv_displs, DType type, const CallOptions& = {});
+  void scan(const void* send, void* recv, Count count, DType type, ReduceOp op, const CallOptions& = {});
+  // Rank 0's recv is left as it was.
+  void exscan(const void* send, void* recv, Count count, DType type, ReduceOp op, const CallOptions& = {});
+
+  // -- Typed forms: the type and count come from the spans; sizes are checked.
+  template <class T> void bcast(std::span<T> buffer, int root, const CallOptions& o = {}) {
+    bcast(buffer.data(), count_of(buffer), dtype_of<T>(), root, o);
+  }
+  template <class T> void allreduce(std::span<const std::type_identity_t<T>> send, std::span<T> recv, ReduceOp op, const CallOptions& o = {}) {
+    require_size("send", send.size(), recv.size());
+    allreduce(send.data(), recv.data(), count_of(recv), dtype_of<T>(), op, o);
+  }
+  template <class T> void allreduce(InPlace, std::span<T> recv, ReduceOp op, const CallOptions& o = {}) {
+    allreduce(in_place, recv.data(), count_of(recv), dtype_of<T>(), op, o);
+  }
+  // One value in, the reduced value out.
+  template <class T> T allreduce(const T& value, ReduceOp op, const CallOptions& o = {}) {
+    T result;
+    allreduce(&value, &result, 1, dtype_of<T>(), op, o);
+    return result;
+  }
+  // recv may be empty on ranks other than root.
+  template <class T> void reduce(std::span<const std::type_identity_t<T>> send, std::span<T> recv, ReduceOp op, int root, const CallOptions& o = {}) {
+    if (rank() == root) require_size("recv", recv.size(), send.size());
+    reduce(send.data(), recv.data(), count_of(send), dtype_of<T>(), op, root, o);
+  }
+  template <class T> void allgather(std::span<const std::type_identity_t<T>> send, std::span<T> recv, const CallOptions& o = {}) {
+    require_size("recv", recv.size(), send.size() * static_cast<std::size_t>(size()));
+    allgather(send.data(), recv.data(), count_of(send), dtype_of<T>(), o);
+  }
+  template <class T> void reduce_scatter_block(std::span<const std::type_identity_t<T>> send, std::span<T> recv, ReduceOp op, const CallOptions& o = {}) {
+    require_size("send", send.size(), recv.size() * static_cast<std::size_t>(size()));
+    reduce_scatter_block(send.data(), recv.data(), count_of(recv), dtype_of<T>(), op, o);
+  }
+  template <class T> void alltoall(std::span<const std::type_identity_t<T>> send, std::span<T> recv, const CallOptions& o = {}) {
+    require_size("send", send.size(), recv.size());
+    require_size("recv", recv.size() % static_cast<std::size_t>(size()), 0);
+    alltoall(send.data(), recv.data(), count_of(recv) / size(), dtype_of<T>(), o);
+  }
+  template <class T> void scan(std::span<const std::type_identity_t<T>> send, std::span<T> recv, ReduceOp op, const CallOptions& o = {}) {
+    require_size("send", send.size(), recv.size());
+    scan(send.data(), recv.data(), count_of(recv), dtype_of<T>(), op, o);
+  }
+
+ private:
+  explicit Comm(std::unique_ptr<detail::CommImpl>) noexcept;
+  detail::CommImpl& impl() const;
+  template <class T> static Count count_of(std::span<T> s) { return static_cast<Count>(s.size()); }
+  void require_size(const char* argument, std::size_t have, std::size_t want) const;
+
+  std::unique_ptr<detail::CommImpl> impl_;
+};
+
+}  // namespace libcoll

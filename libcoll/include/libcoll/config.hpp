@@ -1,0 +1,43 @@
+// Every knob of the library: its environment variable, default and meaning. A value type.
+// The variables of the meeting itself (LIBCOLL_RANK, LIBCOLL_SIZE, LIBCOLL_ROOT, LIBCOLL_SECRET, ...)
+// are documented in docs/environment.md.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "libcoll/types.hpp"
+
+namespace libcoll {
+
+struct Config {
+  // LIBCOLL_TIMEOUT_S, seconds > 0: a collective whose peers have not arrived by then throws
+  // Errc::timeout. A peer that dies is noticed within a second whatever this says.
+  double timeout_s = 1800;
+  // LIBCOLL_ARENA_BYTES (suffix K, M, G): address space reserved per rank for shared memory and
+  // Comm::allocate. Pages cost memory only once touched. 0: the machine's memory, at most 64 GiB.
+  std::uint64_t arena_bytes = 0;
+  // LIBCOLL_SPIN_US, microseconds >= 0: how long a waiting rank spins before it yields; -1: a few
+  // microseconds, or none where ranks outnumber CPUs.
+  double spin_us = -1;
+  // LIBCOLL_YIELD_US, microseconds >= 0: how long it then yields before it sleeps on a futex.
+  double yield_us = 100;
+  // LIBCOLL_SINGLE_COPY=auto|on|off: process_vm_readv for large private buffers. `auto` probes every
+  // pair with a real read and measures; `on` uses it above 16 KiB wherever the probe succeeds.
+  std::string single_copy = "auto";
+  // LIBCOLL_FD_PASSING=auto|proc|socket: how ranks of a host find each other's memory: through
+  // /proc/<pid>/fd, or over an abstract UNIX socket where process namespaces differ.
+  std::string fd_passing = "auto";
+  // LIBCOLL_CALIBRATE=on|off: measure link costs at the first world; off: use built-in guesses.
+  bool calibrate = true;
+  // LIBCOLL_CHECK=on|off: before every collective compare operation, count, type and root across
+  // ranks with an extra exchange and name the odd one out, also where a rooted call would not notice.
+  bool check = false;
+  // LIBCOLL_HIERARCHY=file: a hierarchy (JSON) to use in place of the probed one.
+  std::string hierarchy_file;
+
+  // Reads the variables above; throws Error{invalid_argument} naming the variable and its value.
+  LIBCOLL_API static Config from_environment();
+};
+
+}  // namespace libcoll

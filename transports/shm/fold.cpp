@@ -1,0 +1,199 @@
+// Phases of piece i: (1) stage: a ring source copies its pieces of all foreign slices; (2) consume: a
+// rank reduces piece i of its own slice from everybody's vector into its result, into its out slot
+// if somebody pulls, and straight into results that lie in the arena; (3) gather: a rank takes piece i of
+// the other slices. Phases of neighbouring pieces overlap (i, i-1, i-2) so that a hop hides behind work.
+// Words: staged, consumed, gathered count pieces. An in-place vector may be lent: a rank overwrites
+// piece i of slice p only after p has consumed it, and nobody else reads slice p.
+#include "transports/shm/fold.hpp"
+
+#include <cstring>
+
+#include "libcoll/kernels/copy.hpp"
+
+namespace libcoll::xport::shm {
+
+namespace {
+
+class Folder {
+ public:
+  Folder(Group& g, std::uint64_t q, const Plan& plan, const Args& args, const Fold& f)
+      : g_(g), q_(q), plan_(plan), args_(args), f_(f), me_(g.rank()), size_(g.size()),
+        last_(f.last), gathers_(gathers(me_)),
+        pieces_(cut(g.shape(), f.one_for_all, size_, plan.call.element_bytes, f.largest)),
+        rounds_(pieces_.rounds(f.largest)), slots_(static_cast<std::uint64_t>(g.shape().ring_slots)) {}
+
+  void run() {
+    where_ = offer(g_, q_, f_.offer);
+    choose_result();
+    g_.publish(q_);
+    follow_all();
+    if (pulled_ && result_ == Where::ring) g_.claim_ring(q_);
+    if (needs_scratch_) scratch_ = g_.remote_scratch(static_cast<std::size_t>(size_) * pieces_.stride_or_piece());
+    for (std::uint64_t i = 0; i < rounds_ + 2; ++i) {
+      if (where_ == Where::ring && i < rounds_) stage(i);
+      if (i >= 1 && i <= rounds_) consume(i - 1);
+      if (gathers_ && i >= 2) gather(i - 2);
+    }
+    finish();
+  }
+
+ private:
+  Progress& progress(int r) { return g_.peer(r).control->progress; }
+  bool gathers(int r) const { return f_.gather == Fold::Gather::all || (f_.gather == Fold::Gather::root && r == f_.root); }
+  bool reads_me(int r) const {
+    if (r == me_ || f_.offer.blocks.empty() || (f_.ordered && r < me_)) return false;
+    if (f_.only_reader >= 0 && r != f_.only_reader) return false;
+    return f_.one_for_all || f_.offer.blocks[static_cast<std::size_t>(r)].bytes != 0;
+  }
+  std::uint64_t slice_begin(int r) const { return std::min(static_cast<std::uint64_t>(r) * f_.slice_stride, f_.total_bytes); }
+  std::uint64_t slice_bytes(int r) const { return std::min(f_.slice_stride, f_.total_bytes - slice_begin(r)); }
+
+  // Where others find my results: in the descriptor, so that they follow.
+  void choose_result() {
+    Slot& s = g_.slot(q_);
+    result_ = f_.gather == Fold::Gather::none ? Where::nowhere : Where::ring;
+    if (gathers_ && where_ != Where::inlined) {
+      const Shape& shape = g_.shape();
+      if (f_.total_bytes >= shape.share_from && g_.host().heap().contains(f_.gathered, f_.total_bytes)) {
+        result_ = Where::shared;
+        s.result_at = g_.host().heap().offset_of(f_.gathered);
+      } else if (f_.gather == Fold::Gather::all && f_.total_bytes >= shape.remote_from) {
+        result_ = Where::remote;
+        s.result_at = reinterpret_cast<std::uint64_t>(f_.gathered);
+      }
+    }
+    s.result = result_;
+  }
+
+  void follow_all() {
+    for (int k = 1; k < size_; ++k) {
+      const int r = (me_ + k) % size_;
+      const bool reads = r >= f_.first && r <= last_;
+      if (!reads && f_.gather == Fold::Gather::none) continue;
+      Source& s = g_.sources[static_cast<std::size_t>(r)];
+      s = follow(g_, q_, r, f_.one_for_all, false, f_.my_offset);
+      if (s.where == Where::remote && !s.direct) needs_scratch_ = true;
+      if (gathers(r) && g_.slot(q_, r).result != Where::shared) pulled_ = true;
+    }
+    if (f_.first == 0 && last_ == size_ - 1) g_.saw_all(q_);
+  }
+
+  std::byte* ring_slot(int r, std::uint64_t i) const { return g_.peer(r).ring + (i % slots_) * g_.shape().ring_slot_bytes; }
+  std::byte* out_slot(int r, std::uint64_t i) const { return g_.peer(r).out + (i % slots_) * g_.shape().out_slot_bytes; }
+
+  void stage(std::uint64_t i) {
+    if (i >= slots_)
+      for (int k = 1; k < size_; ++k) {
+        const int r = (me_ + k) % size_;
+        if (reads_me(r)) g_.wait_word(progress(r).consumed, at_step(q_, i - slots_ + 1), r);
+      }
+    std::byte* slot = ring_slot(me_, i);
+    for (std::size_t d = 0; d < f_.offer.blocks.size(); ++d) {
+      const Block& b = f_.offer.blocks[d];
+      const std::uint64_t n = pieces_.length(i, b.bytes);
+      if (n != 0 && (f_.one_for_all || static_cast<int>(d) != me_)) kernels::copy(slot + d * pieces_.stride, b.data + pieces_.begin(i), n);
+    }
+    g_.advance(progress(me_).staged, at_step(q_, i + 1));
+  }
+
+  const void* operand(int r, std::uint64_t i, std::uint64_t n) {
+    if (r == me_) return f_.own + pieces_.begin(i);
+    const Source& s = g_.sources[static_cast<std::size_t>(r)];
+    if (s.where != Where::ring) return view(g_, r, s, scratch_ + static_cast<std::uint64_t>(r) * pieces_.stride_or_piece(), pieces_.begin(i), n);
+    g_.wait_word(progress(r).staged, at_step(q_, i + 1), r);
+    return ring_slot(r, i) + (f_.one_for_all ? 0 : static_cast<std::uint64_t>(me_) * pieces_.stride);
+  }
+
+  void consume(std::uint64_t i) {
+    const std::uint64_t n = pieces_.length(i, f_.my_bytes);
+    if (n != 0) {
+      const bool out = pulled_ && result_ == Where::ring;
+      if (out && i >= slots_)
+        for (int r = 0; r < size_; ++r)
+          if (pulls(r)) g_.wait_word(progress(r).gathered, at_step(q_, i - slots_ + 1), r);
+      int operands = 0;
+      for (int r = f_.first; r <= last_; ++r) g_.operands[static_cast<std::size_t>(operands++)] = operand(r, i, n);
+      int dsts = 0;
+      const auto add = [&](std::byte* p) { g_.results[static_cast<std::size_t>(dsts++)] = p; };
+      if (f_.result) add(f_.result + pieces_.begin(i));
+      for (int r = 0; r < size_; ++r)
+        if (r != me_ && gathers(r) && g_.slot(q_, r).result == Where::shared)
+          add(g_.host().heap().at(g_.slot(q_, r).result_at) + slice_begin(me_) + pieces_.begin(i));
+      if (out) add(out_slot(me_, i));
+      reduce_piece(g_, plan_, args_, dsts, operands, n, f_.streaming);
+    }
+    g_.advance(progress(me_).consumed, at_step(q_, i + 1));
+  }
+
+  bool pulls(int r) const { return r != me_ && gathers(r) && g_.slot(q_, r).result != Where::shared; }
+
+  void gather(std::uint64_t i) {
+    for (int k = 1; k < size_; ++k) {
+      const int r = (me_ + k) % size_;
+      const std::uint64_t n = pieces_.length(i, slice_bytes(r));
+      if (n == 0) continue;
+      g_.wait_word(progress(r).consumed, at_step(q_, i + 1), r);
+      if (result_ == Where::shared) continue;  // r pushed it here
+      const std::uint64_t at = slice_begin(r) + pieces_.begin(i);
+      const Slot& s = g_.slot(q_, r);
+      std::byte* to = f_.gathered + at;
+      if (s.result == Where::ring) copy(to, out_slot(r, i), n);
+      else if (s.result == Where::shared) copy(to, g_.host().heap().at(s.result_at) + at, n);
+      else if (g_.peer(r).same_process) copy(to, reinterpret_cast<const std::byte*>(s.result_at + at), n);
+      else if (!read_remote(g_.peer(r).pid, to, s.result_at + at, n)) g_.peer_unreadable(r);
+    }
+    g_.advance(progress(me_).gathered, at_step(q_, i + 1));
+  }
+
+  void copy(void* to, const void* from, std::uint64_t n) const {
+    if (f_.streaming) kernels::copy_streaming(to, from, n);
+    else kernels::copy(to, from, n);
+  }
+
+  void finish() {
+    Progress& p = progress(me_);
+    g_.advance(p.consumed, at_step(q_, step_mask));
+    if (f_.gather != Fold::Gather::none) g_.advance(p.gathered, at_step(q_, step_mask));
+    g_.finish(q_);
+    if (lent(where_))
+      for (int r = 0; r < size_; ++r)
+        if (reads_me(r)) g_.wait_word(progress(r).consumed, at_step(q_, rounds_), r);
+    if (lent(result_))
+      for (int r = 0; r < size_; ++r)
+        if (pulls(r)) g_.wait_finished(q_, r);
+  }
+
+  Group& g_;
+  const std::uint64_t q_;
+  const Plan& plan_;
+  const Args& args_;
+  const Fold& f_;
+  const int me_, size_, last_;
+  const bool gathers_;
+  const Pieces pieces_;
+  const std::uint64_t rounds_, slots_;
+  Where where_ = Where::nowhere, result_ = Where::nowhere;
+  bool pulled_ = false, needs_scratch_ = false;
+  std::byte* scratch_ = nullptr;
+};
+
+}  // namespace
+
+void fold(Group& g, std::uint64_t q, const Plan& plan, const Args& args, const Fold& f) { Folder(g, q, plan, args, f).run(); }
+
+void reduce_piece(Group& g, const Plan& plan, const Args& args, int dst_count, int operand_count, std::uint64_t bytes, bool streaming) {
+  const std::uint64_t count = bytes / plan.call.element_bytes;
+  if (plan.reduce) {
+    plan.reduce({g.results.data(), dst_count, g.operands.data(), operand_count, count, g.size(), streaming});
+    return;
+  }
+  // A user's function: inout = in (op) inout, folded from the right so that `in` is always the
+  // lower rank's operand. Accumulates apart, since a result may lie where an operand still is.
+  const CustomOp& op = *args.custom;
+  std::byte* sum = g.custom_scratch(bytes);
+  std::memcpy(sum, g.operands[static_cast<std::size_t>(operand_count - 1)], bytes);
+  for (int k = operand_count - 2; k >= 0; --k) op.function(g.operands[static_cast<std::size_t>(k)], sum, count, plan.call.dtype, op.context);
+  for (int d = 0; d < dst_count; ++d) std::memcpy(g.results[static_cast<std::size_t>(d)], sum, bytes);
+}
+
+}  // namespace libcoll::xport::shm

@@ -1,0 +1,126 @@
+#include "transports/shm/group.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "transports/shm/tuning.hpp"
+
+namespace libcoll::xport::shm {
+
+using detail::name_of;
+
+namespace {
+// Memory a communicator may touch per host, whatever the number of ranks (docs/adr/0003).
+constexpr std::size_t host_budget = std::size_t{16} << 20;
+constexpr std::size_t rank_budget = std::size_t{768} << 10;
+constexpr std::size_t never = ~std::size_t{0};
+
+std::size_t round_down_pow2(std::size_t n) {
+  std::size_t p = 1;
+  while (p * 2 <= n) p *= 2;
+  return p;
+}
+}  // namespace
+
+Shape shape_for(int ranks, const Host& host) {
+  const std::size_t budget = std::min(rank_budget, host_budget / static_cast<std::size_t>(ranks)) - page_bytes;
+  Shape s;
+  // A third for the eager slots, the rest for ring and out slots.
+  s.eager_bytes = std::clamp<std::size_t>(round_down_pow2(budget / 3 / slot_count), 2048, 32768);
+  // The table of a v-form has a row for each reader.
+  s.eager_bytes = std::max(s.eager_bytes, (static_cast<std::size_t>(ranks) * sizeof(BlockRow) + page_bytes - 1) / page_bytes * page_bytes);
+  s.ring_slot_bytes = std::clamp<std::size_t>(round_down_pow2(budget / 3 / static_cast<std::size_t>(s.ring_slots)), 8192, 65536);
+  s.out_slot_bytes = s.ring_slot_bytes / 2;
+  s.share_from = 4096;
+  s.remote_from = host.single_copy() ? (host.forced_single_copy() ? 16384 : remote_threshold(host.costs())) : never;
+  s.stream_from = std::size_t{8} << 20;
+  return s;
+}
+
+Group::Group(Host& host, const Shape& shape, int rank, std::span<const std::uint64_t> areas, std::span<const int> locals)
+    : operands(areas.size()), results(areas.size() + 1), sources(areas.size()), blocks(areas.size()), wanted(areas.size()),
+      host_(host), shape_(shape), rank_(rank), size_(static_cast<int>(areas.size())), peers_(areas.size()) {
+  for (std::size_t r = 0; r < areas.size(); ++r) {
+    Peer& p = peers_[r];
+    std::byte* area = host.heap().at(areas[r]);
+    p.control = reinterpret_cast<Control*>(area);
+    p.eager = area + page_bytes;
+    p.ring = p.eager + slot_count * shape.eager_bytes;
+    p.out = p.ring + static_cast<std::size_t>(shape.ring_slots) * shape.ring_slot_bytes;
+    p.local = locals[r];
+    p.pid = host.pid(p.local);
+    p.same_process = host.same_process(p.local);
+  }
+  mine_ = &peers_[static_cast<std::size_t>(rank)];
+  spins_ = spins_for(host);
+  yield_us_ = host.config().yield_us;
+}
+
+std::byte* Group::grow(std::vector<std::byte>& scratch, std::size_t bytes) {
+  if (scratch.size() < bytes + 64) scratch.resize(bytes + 64);
+  void* p = scratch.data();
+  std::size_t room = scratch.size();
+  return static_cast<std::byte*>(std::align(64, bytes, p, room));
+}
+
+void Group::wait_for_slot(std::uint64_t q) {
+  for (int r = 0; r < size_; ++r)
+    if (r != rank_) wait_finished(q - slot_count, r);
+  // Whoever has finished more is known to have; the least of them counts.
+  std::uint64_t least = q - 1;
+  for (int r = 0; r < size_; ++r) {
+    if (r == rank_) continue;
+    const std::uint64_t done = peer(r).control->progress.finished.load(std::memory_order_acquire) >> step_bits;
+    least = std::min(least, done);
+  }
+  safe_ = std::max(least, q - slot_count);
+}
+
+void Group::claim_ring(std::uint64_t q) {
+  if (ring_user_ == q) return;
+  if (ring_user_ > safe_)
+    for (int r = 0; r < size_; ++r)
+      if (r != rank_) wait_finished(ring_user_, r);
+  ring_user_ = q;
+}
+
+// Lets everybody that might wait for this rank in q go on; none of them will look at its data.
+void Group::abandon(std::uint64_t q) {
+  Progress& p = mine_->control->progress;
+  for (auto* word : {&p.staged, &p.consumed, &p.gathered}) advance(*word, at_step(q, step_mask));
+  finish(q);
+}
+
+std::string Group::call_text() const {
+  const detail::Call& c = current_->call;
+  return fmt::format("{} #{} (count {}, {}, {}, root {})", name_of(c.coll), sequence_, c.count, name_of(c.dtype), name_of(c.op), c.root);
+}
+
+void Group::mismatch(std::uint64_t q, int r) {
+  const Record theirs = peer(r).control->records[q % slot_count];
+  const detail::Call& a = current_->call;
+  const detail::Call& b = theirs.call;
+  std::string what;
+  const auto differ = [&](const char* argument, const auto& mine, const auto& other) {
+    what += fmt::format("{}{}: {} here, {} on rank {}", what.empty() ? "" : "; ", argument, mine, other, r);
+  };
+  if (a.coll != b.coll) differ("collective", name_of(a.coll), name_of(b.coll));
+  else {
+    if (a.count != b.count) differ("count", a.count, b.count);
+    if (a.dtype != b.dtype) differ("type", name_of(a.dtype), name_of(b.dtype));
+    if (a.op != b.op) differ("operation", name_of(a.op), name_of(b.op));
+    if (a.root != b.root) differ("root", a.root, b.root);
+    if (a.element_bytes != b.element_bytes) differ("element bytes", a.element_bytes, b.element_bytes);
+    if (a.algorithm != b.algorithm) differ("algorithm", static_cast<int>(a.algorithm), static_cast<int>(b.algorithm));
+  }
+  refuse(q, r, fmt::format("arguments differ: {}", what));
+}
+
+void Group::refuse(std::uint64_t q, int r, const std::string& text) {
+  const std::string full = fmt::format("libcoll: rank {} of {}: {}: {}", rank_, size_, call_text(), text);
+  abandon(q);
+  throw Error(Errc::mismatch, full, r);
+}
+
+}  // namespace libcoll::xport::shm

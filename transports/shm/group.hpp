@@ -1,0 +1,179 @@
+// Group: one communicator's share of the host's memory, and the protocol all its operations follow.
+//
+// Operation number q of a communicator: every rank that offers data stores one descriptor line
+// (Slot) whose header {q, signature} makes it valid; readers wait for the header and follow the
+// descriptor. All words have one writer. A slot is reused slot_count operations later, once every
+// rank is known to have finished the old one: an operation that saw everybody's descriptor of q
+// knows that all have finished q-1, so symmetric operations never look at `finished`.
+// Not thread-safe: one thread at a time.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstring>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "libcoll/core/plan.hpp"
+#include "transports/shm/blocks.hpp"
+#include "transports/shm/host.hpp"
+#include "transports/shm/layout.hpp"
+
+namespace libcoll::xport::shm {
+
+using detail::Args;
+using detail::Plan;
+
+// Sizes of a rank's buffers in one communicator; a function of the number of ranks and costs alone.
+struct Shape {
+  std::size_t eager_bytes = 0;      // per slot
+  std::size_t ring_slot_bytes = 0;  // chunk of a source: all its pieces for all readers
+  std::size_t out_slot_bytes = 0;   // chunk of results of one rank
+  int ring_slots = 3;
+  std::size_t share_from = 0;       // bytes from which a source in the arena is lent, not copied
+  std::size_t remote_from = 0;      // bytes from which process_vm_readv pays; ~0: never
+  std::size_t stream_from = 0;      // bytes from which results bypass the cache
+  std::size_t area_bytes() const {
+    return page_bytes + slot_count * eager_bytes + static_cast<std::size_t>(ring_slots) * (ring_slot_bytes + out_slot_bytes);
+  }
+};
+Shape shape_for(int ranks, const Host&);
+
+class Group {
+ public:
+  struct Peer {
+    Control* control = nullptr;
+    std::byte* eager = nullptr;
+    std::byte* ring = nullptr;
+    std::byte* out = nullptr;
+    pid_t pid = 0;
+    bool same_process = false;
+    int local = 0;                  // rank within the host
+  };
+
+  // `areas[r]` is the offset of rank r's area, `locals[r]` its rank within the host.
+  Group(Host&, const Shape&, int rank, std::span<const std::uint64_t> areas, std::span<const int> locals);
+
+  int rank() const { return rank_; }
+  int size() const { return size_; }
+  Host& host() { return host_; }
+  const Shape& shape() const { return shape_; }
+  const Costs& costs() const { return host_.costs(); }
+  bool oversubscribed() const { return host_.oversubscribed(); }
+  Peer& peer(int r) { return peers_[static_cast<std::size_t>(r)]; }
+  Peer& mine() { return *mine_; }
+  std::uint64_t sequence() const { return sequence_; }
+
+  // -- The life of one operation.
+  std::uint64_t begin(const Plan& plan, const Args& args) {
+    const std::uint64_t q = ++sequence_;
+    if (q - safe_ > slot_count) [[unlikely]] wait_for_slot(q);
+    current_ = &plan;
+    timeout_s_ = args.timeout_s;
+    Record& record = mine_->control->records[q % slot_count];
+    record.sequence = q;
+    record.call = plan.call;
+    return q;
+  }
+  Slot& slot(std::uint64_t q) { return mine_->control->slots[q % slot_count]; }
+  Slot& slot(std::uint64_t q, int r) { return peers_[static_cast<std::size_t>(r)].control->slots[q % slot_count]; }
+  std::byte* eager(std::uint64_t q, int r) { return peer(r).eager + (q % slot_count) * shape_.eager_bytes; }
+
+  void publish(std::uint64_t q) {
+    std::atomic<std::uint64_t>& header = slot(q).header;
+    header.store(header_of(q), std::memory_order_release);
+    if (mine_->control->sleepers.load(std::memory_order_relaxed) != 0) [[unlikely]] wake(header, true);
+  }
+  // Waits for rank r's descriptor of q; throws if r called something else.
+  Slot& wait_slot(std::uint64_t q, int r) {
+    Slot& s = slot(q, r);
+    const std::uint64_t want = header_of(q);
+    for (int i = 0; i < spins_; ++i) {
+      if (s.header.load(std::memory_order_acquire) == want) [[likely]] return s;
+      relax(i);
+    }
+    wait_slot_slowly(s, q, r);
+    return s;
+  }
+  // Everybody's descriptor of q has been seen: all have finished q - 1.
+  void saw_all(std::uint64_t q) { safe_ = q - 1; }
+
+  void advance(std::atomic<std::uint64_t>& word, std::uint64_t value) {
+    word.store(value, std::memory_order_release);
+    if (mine_->control->sleepers.load(std::memory_order_relaxed) != 0) [[unlikely]] wake(word, false);
+  }
+  void wait_word(const std::atomic<std::uint64_t>& word, std::uint64_t value, int r) {
+    for (int i = 0; i < spins_; ++i) {
+      if (reached(word, value)) [[likely]] return;
+      relax(i);
+    }
+    wait_slowly(word, value, false, r);
+  }
+  void finish(std::uint64_t q) { advance(mine_->control->progress.finished, at_step(q, 0)); }
+  void wait_finished(std::uint64_t q, int r) { wait_word(peer(r).control->progress.finished, at_step(q, 0), r); }
+  // The ring is reused once nobody reads what its last user left there.
+  void claim_ring(std::uint64_t q);
+
+  // Ends an operation whose ranks called different things, leaving the group usable; throws.
+  [[noreturn]] void mismatch(std::uint64_t q, int r);
+  // The same for counts that disagree within equal calls (v-forms).
+  [[noreturn]] void refuse(std::uint64_t q, int r, const std::string& text);
+  // process_vm_readv failed on a rank that was readable at creation: dead or torn down; throws.
+  [[noreturn]] void peer_unreadable(int r);
+  bool broken() const { return !broken_.empty(); }
+  const std::string& broken_reason() const { return broken_; }
+
+  // Scratch of operations, sized once: no allocation while they run.
+  std::vector<const void*> operands;
+  std::vector<void*> results;
+  std::vector<Source> sources;
+  std::vector<Block> blocks;
+  std::vector<Wanted> wanted;
+  std::byte* remote_scratch(std::size_t bytes) { return grow(remote_scratch_, bytes); }  // grows at most once per plan
+  std::byte* custom_scratch(std::size_t bytes) { return grow(custom_scratch_, bytes); }
+
+ private:
+  std::uint64_t header_of(std::uint64_t q) const { return (q << 32) | current_->signature; }
+  static bool reached(const std::atomic<std::uint64_t>& word, std::uint64_t value) {
+    return static_cast<std::int64_t>(word.load(std::memory_order_acquire) - value) >= 0;
+  }
+  // The first polls come back to back: near cores are 50 ns apart, as long as one pause.
+  static void relax(int i) {
+    if (i >= 64) {
+#if defined(__x86_64__)
+      _mm_pause();
+#elif defined(__aarch64__)
+      asm volatile("yield");
+#endif
+    }
+  }
+  static std::byte* grow(std::vector<std::byte>&, std::size_t bytes);
+  void wait_for_slot(std::uint64_t q);
+  void wait_slot_slowly(Slot&, std::uint64_t q, int r);
+  void wait_slowly(const std::atomic<std::uint64_t>& word, std::uint64_t value, bool header, int r);
+  void sleep_on(const std::atomic<std::uint64_t>& word, std::uint64_t value, bool header, int r, long timeout_us);
+  void wake(const std::atomic<std::uint64_t>& word, bool header);
+  void check_alive(int waiting_for);
+  [[noreturn]] void give_up(Errc, int r, const std::string& what);
+  void abandon(std::uint64_t q);
+  std::string where_is(int r) const;
+  std::string call_text() const;
+
+  Host& host_;
+  Shape shape_;
+  int rank_, size_;
+  int spins_ = 0;
+  double yield_us_ = 100;
+  Peer* mine_ = nullptr;
+  std::vector<Peer> peers_;
+  std::uint64_t sequence_ = 0;
+  std::uint64_t safe_ = 0;          // every rank has finished this operation
+  std::uint64_t ring_user_ = 0;     // last operation that used this rank's ring or out slots
+  const Plan* current_ = nullptr;
+  double timeout_s_ = 0;
+  std::string broken_;
+  std::vector<std::byte> remote_scratch_, custom_scratch_;
+};
+
+}  // namespace libcoll::xport::shm

@@ -1,0 +1,71 @@
+// The ranks of one world on one host: their heap, whether they live, and what their links cost.
+// Shared by all communicators of the world; thread-safe after creation.
+#pragma once
+
+#include <sys/types.h>
+
+#include <atomic>
+#include <memory>
+#include <vector>
+
+#include "libcoll/config.hpp"
+#include "transports/shm/heap.hpp"
+
+namespace libcoll::xport::shm {
+
+// Measured at creation and agreed: the same numbers on every rank.
+struct Costs {
+  double line_ns = 100;          // one-way transfer of a cache line between two ranks
+  double copy_gbps = 8;          // reading memory that another rank has just written
+  double local_gbps = 20;        // copying within one rank's cache
+  double remote_call_ns = 1000;  // process_vm_readv, fixed part
+  double remote_gbps = 6;        // process_vm_readv, per byte
+  bool measured = false;
+};
+
+struct HostOptions {
+  Config config;
+  int cpus = 0;                  // usable CPUs of all local ranks together; 0: unknown
+};
+
+class Host {
+ public:
+  // Collective over the ranks of one host; fails on all or on none.
+  static detail::Result<std::unique_ptr<Host>> create(Bootstrap&, const HostOptions&);
+  ~Host();
+
+  int rank() const { return rank_; }
+  int size() const { return static_cast<int>(peers_.size()); }
+  Heap& heap() { return *heap_; }
+  pid_t pid(int local) const { return peers_[static_cast<std::size_t>(local)].pid; }
+  bool same_process(int local) const { return peers_[static_cast<std::size_t>(local)].same_process; }
+  bool single_copy() const { return single_copy_; }
+  bool forced_single_copy() const { return options_.config.single_copy == "on"; }
+  bool oversubscribed() const { return oversubscribed_; }
+  bool asymmetric_fence() const { return asymmetric_fence_; }
+  const Costs& costs() const { return costs_; }
+  void set_costs(const Costs& c) { costs_ = c; }
+  const Config& config() const { return options_.config; }
+  bool lost(int local) const;  // whether that process is known to be dead
+
+  // See Comm::set_progress_hook.
+  struct Hook { void (*function)(void*) = nullptr; void* context = nullptr; };
+  Hook hook;
+
+ private:
+  struct Peer { pid_t pid = 0; bool same_process = false; int pidfd = -1; };
+  Host() = default;
+  void open_pidfds();
+
+  int rank_ = 0;
+  HostOptions options_;
+  std::unique_ptr<Heap> heap_;
+  std::vector<Peer> peers_;
+  bool single_copy_ = false, oversubscribed_ = false, asymmetric_fence_ = false;
+  Costs costs_;
+};
+
+// Reads `bytes` at `address` of another process. False with errno if it cannot.
+bool read_remote(pid_t pid, void* to, std::uint64_t address, std::size_t bytes);
+
+}  // namespace libcoll::xport::shm

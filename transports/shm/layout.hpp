@@ -1,0 +1,81 @@
+// What lies in shared memory: the control block of one rank in one communicator, and what its fields
+// promise. Every word has a single writer (its owner), but for `sleepers`.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+#include "libcoll/core/call.hpp"
+
+namespace libcoll::xport::shm {
+
+// Lines of different writers stay 128 bytes apart: x86 prefetches adjacent lines in pairs.
+inline constexpr std::size_t line_bytes = 128;
+inline constexpr int slot_count = 4;         // operations a rank may run ahead of the slowest reader
+inline constexpr std::size_t inline_bytes = 48;
+inline constexpr std::size_t page_bytes = 4096;
+
+// Where a source's data is. The source chooses by itself; the reader follows.
+enum class Where : std::uint8_t {
+  nowhere,   // this rank offers nothing (or zero bytes)
+  inlined,   // in the descriptor line itself: one hop
+  eager,     // copied whole into the slot's eager buffer: one hop, no acknowledgement
+  ring,      // copied chunk by chunk into the ring, announced by `staged`
+  shared,    // in the arena that every rank has mapped: offset, no copy
+  remote,    // private memory of the source: process_vm_readv
+};
+
+// Descriptor of one operation. The header is stored last with release: {sequence, signature}.
+struct alignas(line_bytes) Slot {
+  std::atomic<std::uint64_t> header;
+  Where source;
+  Where result;                     // where this rank's results can be read, or pushed to if shared
+  std::uint8_t inlined_bytes;
+  std::uint8_t reserved[5];
+  union {
+    std::byte payload[inline_bytes];
+    struct {
+      std::uint64_t source_at;      // arena offset (shared) or address (remote)
+      std::uint64_t result_at;
+      std::uint64_t table_at;       // arena offset of a Blocks table (v-forms), 0: none
+      std::uint64_t bytes;          // whole source
+      std::uint64_t largest_block;  // bytes; decides the number of ring rounds
+    };
+  };
+};
+static_assert(offsetof(Slot, payload) == 16 && sizeof(Slot) == line_bytes);
+
+// Progress through the operation in flight: (sequence << step_bits) | steps done. Monotonic.
+inline constexpr int step_bits = 24;
+inline constexpr std::uint64_t step_mask = (std::uint64_t{1} << step_bits) - 1;
+inline std::uint64_t at_step(std::uint64_t sequence, std::uint64_t step) { return (sequence << step_bits) | step; }
+
+struct alignas(line_bytes) Progress {
+  std::atomic<std::uint64_t> staged;    // ring chunks that may be read
+  std::atomic<std::uint64_t> consumed;  // chunks of everybody's that this rank is done with
+  std::atomic<std::uint64_t> gathered;  // result chunks that this rank has taken
+  std::atomic<std::uint64_t> finished;  // this rank touches nobody's memory of this operation any more
+};
+
+// What this rank called: read by others only to explain a mismatch or a timeout.
+struct alignas(64) Record {
+  std::uint64_t sequence;
+  detail::Call call;
+};
+
+// Block of a source for one reader (v-forms): offset from source_at and bytes.
+struct BlockRow { std::uint64_t offset, bytes; };
+
+struct Control {
+  Slot slots[slot_count];
+  Progress progress;
+  alignas(line_bytes) std::atomic<std::uint32_t> sleepers;  // readers asleep on a word of this block
+  // 1 + the rank that this rank gave up on: whoever waits for us in turn names the same culprit.
+  std::atomic<std::uint32_t> gave_up_on;
+  alignas(line_bytes) Record records[slot_count];
+};
+static_assert(sizeof(Control) <= page_bytes);
+static_assert(std::atomic<std::uint64_t>::is_always_lock_free);
+
+}  // namespace libcoll::xport::shm

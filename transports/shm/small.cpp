@@ -1,0 +1,58 @@
+#include "transports/shm/small.hpp"
+
+namespace libcoll::xport::shm {
+
+namespace {
+
+// At most inline_bytes; no call, no loop.
+inline void copy_small(void* to, const void* from, std::uint64_t n) {
+  auto* t = static_cast<char*>(to);
+  auto* f = static_cast<const char*>(from);
+  if (n == 8) {
+    std::memcpy(t, f, 8);
+  } else if (n >= 16) {
+    std::memcpy(t, f, 16);
+    if (n > 32) std::memcpy(t + 16, f + 16, 16);
+    std::memcpy(t + n - 16, f + n - 16, 16);
+  } else if (n > 8) {
+    std::memcpy(t, f, 8);
+    std::memcpy(t + n - 8, f + n - 8, 8);
+  } else if (n >= 4) {
+    std::memcpy(t, f, 4);
+    std::memcpy(t + n - 4, f + n - 4, 4);
+  } else if (n > 0) {
+    t[0] = f[0];
+    if (n > 1) t[1] = f[1];
+    if (n > 2) t[2] = f[2];
+  }
+}
+
+}  // namespace
+
+// Everybody stores a line, everybody reads all lines: one hop.
+void barrier_flat(Group& g, const Args& args, const Plan& plan) {
+  const std::uint64_t q = g.begin(plan, args);
+  g.slot(q).source = Where::nowhere;
+  g.publish(q);
+  for (int r = 0, n = g.size(); r < n; ++r)
+    if (r != g.rank()) g.wait_slot(q, r);
+  g.saw_all(q);
+  g.finish(q);
+}
+
+// The payload travels in the line that announces it: one hop, no acknowledgement.
+void allreduce_inline(Group& g, const Args& args, const Plan& plan) {
+  const std::uint64_t q = g.begin(plan, args);
+  Slot& mine = g.slot(q);
+  copy_small(mine.payload, args.send, plan.bytes);
+  mine.source = Where::inlined;
+  g.publish(q);
+  const int n = g.size(), me = g.rank();
+  const void** operands = g.operands.data();
+  for (int r = 0; r < n; ++r) operands[r] = r == me ? mine.payload : g.wait_slot(q, r).payload;
+  plan.reduce_small(args.recv, operands, n, static_cast<std::size_t>(plan.call.count), n);
+  g.saw_all(q);
+  g.finish(q);
+}
+
+}  // namespace libcoll::xport::shm

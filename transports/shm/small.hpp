@@ -1,0 +1,11 @@
+// Payloads that fit in the descriptor line: the latency-critical native steps.
+#pragma once
+
+#include "transports/shm/group.hpp"
+
+namespace libcoll::xport::shm {
+
+void barrier_flat(Group&, const Args&, const Plan&);
+void allreduce_inline(Group&, const Args&, const Plan&);
+
+}  // namespace libcoll::xport::shm

@@ -1,0 +1,119 @@
+// Waiting, after the first spins have not been enough: yield, then sleep on the word itself.
+#include <fmt/format.h>
+#include <linux/futex.h>
+#include <linux/membarrier.h>
+#include <sched.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <ctime>
+
+#include "libcoll/core/log.hpp"
+#include "transports/shm/group.hpp"
+
+namespace libcoll::xport::shm {
+
+using detail::name_of;
+using Clock = std::chrono::steady_clock;
+
+namespace {
+
+// The half of a word that changes with every store: a header's sequence, a progress word's step.
+std::uint32_t* futex_word(const std::atomic<std::uint64_t>& word, bool header) {
+  auto* p = reinterpret_cast<std::uint32_t*>(const_cast<std::atomic<std::uint64_t>*>(&word));
+  return p + (header ? 1 : 0);  // little endian, as every machine we run on
+}
+
+std::uint32_t half_of(std::uint64_t value, bool header) { return static_cast<std::uint32_t>(header ? value >> 32 : value); }
+
+double microseconds_since(Clock::time_point t) { return std::chrono::duration<double, std::micro>(Clock::now() - t).count(); }
+
+}  // namespace
+
+void Group::wake(const std::atomic<std::uint64_t>& word, bool header) {
+  syscall(SYS_futex, futex_word(word, header), FUTEX_WAKE, INT32_MAX, nullptr, nullptr, 0);
+}
+
+// The writer stores its word and then looks at `sleepers` with no fence between (a fence would cost
+// every operation). The sleeper pays instead: it counts itself and then runs a barrier on all CPUs.
+// Where the kernel has none, the time limit of the sleep bounds a lost wake-up.
+void Group::sleep_on(const std::atomic<std::uint64_t>& word, std::uint64_t value, bool header, int r, long timeout_us) {
+  std::atomic<std::uint32_t>& sleepers = peer(r).control->sleepers;
+  sleepers.fetch_add(1, std::memory_order_seq_cst);
+  if (host_.asymmetric_fence()) syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0);
+  else timeout_us = std::min(timeout_us, 1000L);
+  const std::uint64_t now = word.load(std::memory_order_acquire);
+  if (static_cast<std::int64_t>(now - value) < 0) {
+    const timespec limit{timeout_us / 1000000, (timeout_us % 1000000) * 1000};
+    syscall(SYS_futex, futex_word(word, header), FUTEX_WAIT, half_of(now, header), &limit, nullptr, 0);
+  }
+  sleepers.fetch_sub(1, std::memory_order_relaxed);
+}
+
+void Group::wait_slowly(const std::atomic<std::uint64_t>& word, std::uint64_t value, bool header, int r) {
+  const Clock::time_point start = Clock::now();
+  const Host::Hook hook = host_.hook;
+  while (microseconds_since(start) < yield_us_) {
+    sched_yield();
+    if (reached(word, value)) return;
+    if (hook.function) hook.function(hook.context);
+  }
+  const double limit_s = timeout_s_ > 0 ? timeout_s_ : host_.config().timeout_s;
+  // Sleeps grow to 50 ms: a dead peer is noticed well within a second. With a progress hook the
+  // sleep stays short, because nobody wakes us for the hook's sake.
+  for (long sleep_us = 500;; sleep_us = std::min(sleep_us * 2, 50000L)) {
+    if (reached(word, value)) return;
+    sleep_on(word, value, header, r, hook.function ? 200 : sleep_us);
+    if (reached(word, value)) return;
+    check_alive(r);
+    if (hook.function) hook.function(hook.context);
+    if (microseconds_since(start) > limit_s * 1e6)
+      give_up(Errc::timeout, r, fmt::format("rank {} did not arrive within {:g} s ({})", r, limit_s, where_is(r)));
+  }
+}
+
+void Group::wait_slot_slowly(Slot& s, std::uint64_t q, int r) {
+  if (!reached(s.header, q << 32)) wait_slowly(s.header, q << 32, true, r);
+  if (s.header.load(std::memory_order_acquire) != header_of(q)) mismatch(q, r);
+}
+
+void Group::check_alive(int waiting_for) {
+  // The one we wait for first: it is the likely culprit and its name helps most.
+  for (int i = 0; i < size_; ++i) {
+    const int r = (waiting_for + i) % size_;
+    if (r == rank_) continue;
+    const Control& c = *peer(r).control;
+    if (const std::uint32_t culprit = c.gave_up_on.load(std::memory_order_acquire); culprit != 0) {
+      const int lost = static_cast<int>(culprit) - 1;
+      give_up(Errc::peer_lost, lost, fmt::format("rank {} was lost (reported by rank {})", lost, r));
+    }
+    // A rank that finished this operation may well have left.
+    const bool owes_us = static_cast<std::int64_t>(c.progress.finished.load(std::memory_order_acquire) - at_step(sequence_, 0)) < 0;
+    if (owes_us && host_.lost(peer(r).local)) give_up(Errc::peer_lost, r, fmt::format("rank {} (pid {}) died", r, peer(r).pid));
+  }
+}
+
+void Group::peer_unreadable(int r) {
+  const int error = errno;
+  check_alive(r);
+  give_up(Errc::peer_lost, r, fmt::format("memory of rank {} (pid {}) cannot be read any more: {}", r, peer(r).pid, std::strerror(error)));
+}
+
+std::string Group::where_is(int r) const {
+  const Control& c = *peers_[static_cast<std::size_t>(r)].control;
+  const std::uint64_t done = c.progress.finished.load(std::memory_order_acquire) >> step_bits;
+  const Slot& next = c.slots[(done + 1) % slot_count];
+  if (next.header.load(std::memory_order_acquire) >> 32 == ((done + 1) & 0xffffffffu))
+    return fmt::format("it is inside {} #{}", name_of(c.records[(done + 1) % slot_count].call.coll), done + 1);
+  return fmt::format("its last finished operation is #{}", done);
+}
+
+void Group::give_up(Errc code, int r, const std::string& what) {
+  mine_->control->gave_up_on.store(static_cast<std::uint32_t>(r) + 1, std::memory_order_release);
+  broken_ = fmt::format("libcoll: rank {} of {}: {}: {}", rank_, size_, call_text(), what);
+  throw Error(code, broken_, r);
+}
+
+}  // namespace libcoll::xport::shm
