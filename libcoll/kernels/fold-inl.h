@@ -1,0 +1,194 @@
+// The vector engine: walks destinations and sources once, for any type and operation.
+// Included once per instruction set (see hwy/foreach_target.h), hence the unusual guard.
+//
+// A policy P says what one vector means:
+//   Mem, Tag            lane in memory and its Highway tag
+//   lanes_per_element   how many lanes one element of ReduceArgs::count has
+//   lanes_per_unit      how many of them cannot be separated
+//   P(divisor), widen(vector) -> accumulator, combine(acc, acc) -> acc, narrow(acc) -> vector
+// The accumulator never leaves registers, so sources are read once and every dst is written once.
+#if defined(LIBCOLL_KERNELS_FOLD_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef LIBCOLL_KERNELS_FOLD_INL_H_
+#undef LIBCOLL_KERNELS_FOLD_INL_H_
+#else
+#define LIBCOLL_KERNELS_FOLD_INL_H_
+#endif
+
+#include <hwy/cache_control.h>
+#include <hwy/highway.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#include "libcoll/kernels/reduce.hpp"
+
+HWY_BEFORE_NAMESPACE();
+namespace libcoll::kernels {
+namespace HWY_NAMESPACE {
+namespace {
+namespace hn = hwy::HWY_NAMESPACE;
+
+template <class P> using VecOf = hn::Vec<typename P::Tag>;
+
+template <class P>
+HWY_INLINE const typename P::Mem* source(const ReduceArgs& a, int k) {
+  return static_cast<const typename P::Mem*>(a.srcs[k]);
+}
+
+template <class P>
+HWY_INLINE typename P::Mem* destination(const ReduceArgs& a, int d) {
+  return static_cast<typename P::Mem*>(a.dsts[d]);
+}
+
+template <class P>
+constexpr std::size_t vector_bytes() {
+  return hn::MaxLanes(typename P::Tag()) * sizeof(typename P::Mem);
+}
+
+template <class P>
+HWY_INLINE bool is_aligned(const typename P::Mem* p) {
+  return reinterpret_cast<std::uintptr_t>(p) % vector_bytes<P>() == 0;
+}
+
+// Lanes before `p` is aligned to a vector, or 0 if whole units never get there.
+template <class P>
+HWY_INLINE std::size_t lanes_to_alignment(const typename P::Mem* p) {
+  constexpr std::size_t unit_bytes = sizeof(typename P::Mem) * P::lanes_per_unit;
+  const std::size_t bytes = (0 - reinterpret_cast<std::uintptr_t>(p)) % vector_bytes<P>();
+  return bytes % unit_bytes == 0 ? bytes / sizeof(typename P::Mem) : 0;
+}
+
+template <class P, bool kStream>
+HWY_INLINE void store(VecOf<P> v, typename P::Mem* p) {
+  // Highway's Stream always writes 16 bytes or more, even of a narrower vector.
+  if constexpr (kStream && vector_bytes<P>() >= 16) hn::Stream(v, typename P::Tag(), p);
+  else hn::StoreU(v, typename P::Tag(), p);
+}
+
+// Fewer lanes than a vector has, for any number of sources and destinations.
+template <class P>
+HWY_NOINLINE void fold_partial(const P& p, const ReduceArgs& a, std::size_t i, std::size_t lanes) {
+  const typename P::Tag tag;
+#if HWY_TARGET <= HWY_AVX3  // masked lanes are neither read nor written
+  const auto mask = hn::FirstN(tag, lanes);
+  auto acc = p.widen(hn::MaskedLoad(mask, tag, source<P>(a, 0) + i));
+  for (int k = 1; k < a.source_count; ++k)
+    acc = p.combine(acc, p.widen(hn::MaskedLoad(mask, tag, source<P>(a, k) + i)));
+  const auto result = p.narrow(acc);
+  for (int d = 0; d < a.dst_count; ++d) hn::BlendedStore(result, mask, tag, destination<P>(a, d) + i);
+#else
+  HWY_ALIGN typename P::Mem buffer[hn::MaxLanes(tag)] = {};
+  const std::size_t bytes = lanes * sizeof(typename P::Mem);
+  const auto load = [&](int k) {
+    std::memcpy(buffer, static_cast<const void*>(source<P>(a, k) + i), bytes);
+    return hn::Load(tag, buffer);
+  };
+  auto acc = p.widen(load(0));
+  for (int k = 1; k < a.source_count; ++k) acc = p.combine(acc, p.widen(load(k)));
+  hn::Store(p.narrow(acc), tag, buffer);
+  for (int d = 0; d < a.dst_count; ++d)
+    std::memcpy(static_cast<void*>(destination<P>(a, d) + i), buffer, bytes);
+#endif
+}
+
+// One destination and a fixed number of sources: everything in registers.
+template <class P, int kSources>
+struct FixedFold {
+  const P& p;
+  const typename P::Mem* s[kSources];
+
+  HWY_INLINE auto load(int k, std::size_t i) const { return p.widen(hn::LoadU(typename P::Tag(), s[k] + i)); }
+  HWY_INLINE VecOf<P> at(std::size_t i) const {
+    auto acc = p.combine(load(0, i), load(1, i));
+    if constexpr (kSources > 2) acc = p.combine(acc, load(2, i));
+    if constexpr (kSources > 3) acc = p.combine(acc, load(3, i));
+    return p.narrow(acc);
+  }
+};
+
+template <class P, int kSources, bool kStream>
+HWY_INLINE std::size_t fold_fixed(const P& p, const ReduceArgs& a, std::size_t i, std::size_t lanes) {
+  const typename P::Tag tag;
+  const std::size_t n = hn::Lanes(tag);
+  FixedFold<P, kSources> fold{p, {}};
+  for (int k = 0; k < kSources; ++k) fold.s[k] = source<P>(a, k);
+  typename P::Mem* dst = destination<P>(a, 0);
+  for (; i + 4 * n <= lanes; i += 4 * n) {
+    const auto v0 = fold.at(i), v1 = fold.at(i + n), v2 = fold.at(i + 2 * n), v3 = fold.at(i + 3 * n);
+    store<P, kStream>(v0, dst + i);
+    store<P, kStream>(v1, dst + i + n);
+    store<P, kStream>(v2, dst + i + 2 * n);
+    store<P, kStream>(v3, dst + i + 3 * n);
+  }
+  for (; i + n <= lanes; i += n) store<P, kStream>(fold.at(i), dst + i);
+  return i;
+}
+
+// Any number of both. Four accumulators walk all sources before the results go to all dsts.
+template <class P>
+HWY_INLINE std::size_t fold_any(const P& p, const ReduceArgs& a, std::size_t i, std::size_t lanes) {
+  const typename P::Tag tag;
+  const std::size_t n = hn::Lanes(tag);
+  const auto load = [&](int k, std::size_t at) HWY_ATTR { return p.widen(hn::LoadU(tag, source<P>(a, k) + at)); };
+  const auto put = [&](int d, std::size_t at, VecOf<P> v) HWY_ATTR {
+    typename P::Mem* to = destination<P>(a, d) + at;
+    if (a.streaming && is_aligned<P>(to)) store<P, true>(v, to);
+    else store<P, false>(v, to);
+  };
+  for (; i + 4 * n <= lanes; i += 4 * n) {
+    auto a0 = load(0, i), a1 = load(0, i + n), a2 = load(0, i + 2 * n), a3 = load(0, i + 3 * n);
+    for (int k = 1; k < a.source_count; ++k) {
+      a0 = p.combine(a0, load(k, i));
+      a1 = p.combine(a1, load(k, i + n));
+      a2 = p.combine(a2, load(k, i + 2 * n));
+      a3 = p.combine(a3, load(k, i + 3 * n));
+    }
+    const auto v0 = p.narrow(a0), v1 = p.narrow(a1), v2 = p.narrow(a2), v3 = p.narrow(a3);
+    for (int d = 0; d < a.dst_count; ++d) {
+      put(d, i, v0);
+      put(d, i + n, v1);
+      put(d, i + 2 * n, v2);
+      put(d, i + 3 * n, v3);
+    }
+  }
+  for (; i + n <= lanes; i += n) {
+    auto acc = load(0, i);
+    for (int k = 1; k < a.source_count; ++k) acc = p.combine(acc, load(k, i));
+    const auto v = p.narrow(acc);
+    for (int d = 0; d < a.dst_count; ++d) put(d, i, v);
+  }
+  return i;
+}
+
+// The ReduceFn of a policy.
+template <class P>
+void fold(const ReduceArgs& a) noexcept {
+  const P p(a.divisor);
+  const std::size_t lanes = a.count * P::lanes_per_element;
+  std::size_t i = 0;
+  // Stores that straddle cache lines cost twice; below 4 KiB lining them up costs more.
+  if (lanes * sizeof(typename P::Mem) >= (a.streaming ? 2 * vector_bytes<P>() : 4096)) {
+    i = lanes_to_alignment<P>(destination<P>(a, 0));
+    if (i != 0) fold_partial(p, a, 0, i);
+  }
+  if (a.dst_count == 1 && a.source_count == 2) {
+    const bool stream = a.streaming && is_aligned<P>(destination<P>(a, 0) + i);
+    i = stream ? fold_fixed<P, 2, true>(p, a, i, lanes) : fold_fixed<P, 2, false>(p, a, i, lanes);
+  } else if (a.dst_count == 1 && a.source_count == 3 && !a.streaming) {
+    i = fold_fixed<P, 3, false>(p, a, i, lanes);
+  } else if (a.dst_count == 1 && a.source_count == 4 && !a.streaming) {
+    i = fold_fixed<P, 4, false>(p, a, i, lanes);
+  } else {
+    i = fold_any(p, a, i, lanes);
+  }
+  if (i < lanes) fold_partial(p, a, i, lanes - i);
+  if (a.streaming) hwy::FlushStream();
+}
+
+}  // namespace
+}  // namespace HWY_NAMESPACE
+}  // namespace libcoll::kernels
+HWY_AFTER_NAMESPACE();
+
+#endif
