@@ -16,6 +16,7 @@ inline constexpr int coll_count = 16;
 const char* name_of(Coll) noexcept;
 
 enum class Algorithm : std::uint8_t { automatic, direct, sliced };
+const char* name_of(Algorithm) noexcept;
 
 // Every field is equal on all ranks, but for `in_place`, which only tells the caller's own layout.
 struct Call {
@@ -31,6 +32,8 @@ struct Call {
   friend bool operator==(const Call& a, const Call& b) noexcept { return std::memcmp(&a, &b, sizeof a) == 0; }
 };
 static_assert(sizeof(Call) == 24, "no padding: compared and hashed as three words");
+
+std::string to_text(const Call&);
 
 struct CallWords { std::uint64_t w[3]; };
 inline CallWords words_of(const Call& c) noexcept {

@@ -2,8 +2,12 @@
 
 #include <fmt/format.h>
 
+#include <sched.h>
+#include <unistd.h>
+
 #include <algorithm>
 
+#include "transports/shm/small.hpp"
 #include "transports/shm/tuning.hpp"
 
 namespace libcoll::xport::shm {
@@ -92,6 +96,36 @@ void Group::abandon(std::uint64_t q) {
   finish(q);
 }
 
+void Group::announce_refusal(const detail::Call& call) {
+  const Plan plan{.call = call, .signature = refused_signature};
+  const std::uint64_t q = begin(plan, {});
+  slot(q).source = Where::nowhere;
+  slot(q).result = Where::nowhere;
+  publish(q);
+  abandon(q);
+}
+
+// The last reads of a barrier may be under way when another rank has passed it. So each rank tells
+// every other that it is done with it, and waits only on its own block.
+bool Group::leave() {
+  if (broken()) return false;
+  const Plan plan{.call = {.coll = detail::Coll::barrier}, .signature = 0};
+  barrier_flat(*this, {}, plan);
+  for (int r = 0; r < size_; ++r)
+    if (r != rank_) peer(r).control->departed.fetch_add(1, std::memory_order_acq_rel);
+  const auto everyone = static_cast<std::uint64_t>(size_ - 1);
+  for (int polls = 0; !reached(mine_->control->departed, everyone); ++polls) {
+    if (polls < 10000) {
+      sched_yield();
+      continue;
+    }
+    usleep(1000);
+    for (int r = 0; r < size_; ++r)
+      if (r != rank_ && host_.lost(peer(r).local) && !reached(mine_->control->departed, everyone)) return false;
+  }
+  return true;
+}
+
 std::string Group::call_text() const {
   const detail::Call& c = current_->call;
   return fmt::format("{} #{} (count {}, {}, {}, root {})", name_of(c.coll), sequence_, c.count, name_of(c.dtype), name_of(c.op), c.root);
@@ -101,6 +135,8 @@ void Group::mismatch(std::uint64_t q, int r) {
   const Record theirs = peer(r).control->records[q % slot_count];
   const detail::Call& a = current_->call;
   const detail::Call& b = theirs.call;
+  if (static_cast<std::uint32_t>(slot(q, r).header.load(std::memory_order_acquire)) == refused_signature)
+    refuse(q, r, fmt::format("rank {} refused its own arguments of {}", r, name_of(theirs.call.coll)));
   std::string what;
   const auto differ = [&](const char* argument, const auto& mine, const auto& other) {
     what += fmt::format("{}{}: {} here, {} on rank {}", what.empty() ? "" : "; ", argument, mine, other, r);

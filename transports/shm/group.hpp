@@ -119,6 +119,11 @@ class Group {
   [[noreturn]] void mismatch(std::uint64_t q, int r);
   // The same for counts that disagree within equal calls (v-forms).
   [[noreturn]] void refuse(std::uint64_t q, int r, const std::string& text);
+  // Takes part in the next operation only to say that this rank cannot: its arguments were invalid.
+  void announce_refusal(const detail::Call&);
+  // Collective: waits until no member will touch this rank's area again. False if that cannot be
+  // known (broken, or a peer died): the area must not be reused.
+  bool leave();
   // process_vm_readv failed on a rank that was readable at creation: dead or torn down; throws.
   [[noreturn]] void peer_unreadable(int r);
   bool broken() const { return !broken_.empty(); }

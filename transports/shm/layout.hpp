@@ -1,5 +1,5 @@
 // What lies in shared memory: the control block of one rank in one communicator, and what its fields
-// promise. Every word has a single writer (its owner), but for `sleepers`.
+// promise. Every word has a single writer (its owner), but for `sleepers` and `departed`.
 #pragma once
 
 #include <atomic>
@@ -46,6 +46,9 @@ struct alignas(line_bytes) Slot {
 };
 static_assert(offsetof(Slot, payload) == 16 && sizeof(Slot) == line_bytes);
 
+// Signature of an operation that a rank could not start because it refused its own arguments.
+inline constexpr std::uint32_t refused_signature = ~std::uint32_t{0};
+
 // Progress through the operation in flight: (sequence << step_bits) | steps done. Monotonic.
 inline constexpr int step_bits = 24;
 inline constexpr std::uint64_t step_mask = (std::uint64_t{1} << step_bits) - 1;
@@ -73,6 +76,8 @@ struct Control {
   alignas(line_bytes) std::atomic<std::uint32_t> sleepers;  // readers asleep on a word of this block
   // 1 + the rank that this rank gave up on: whoever waits for us in turn names the same culprit.
   std::atomic<std::uint32_t> gave_up_on;
+  // Members that will not look at this block any more; written by them, once each, on leaving.
+  alignas(line_bytes) std::atomic<std::uint64_t> departed;
   alignas(line_bytes) Record records[slot_count];
 };
 static_assert(sizeof(Control) <= page_bytes);

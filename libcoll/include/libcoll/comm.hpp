@@ -82,7 +82,7 @@ class LIBCOLL_API Comm {
   Buffer allocate(std::size_t bytes);
 
   // Shape and cost of the machine as this communicator sees it.
-  const TopologyView& topology() const;
+  const Topology& topology() const;
   // Bytes of host memory that this process's share of the world has touched (all communicators).
   std::size_t shared_memory_bytes() const;
   // How the library would run a call now: one line a person can read.

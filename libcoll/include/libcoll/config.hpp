@@ -11,7 +11,7 @@
 namespace libcoll {
 
 struct Config {
-  // LIBCOLL_TIMEOUT_S, seconds > 0: a collective whose peers have not arrived by then throws
+  // LIBCOLL_CALL_TIMEOUT, seconds > 0: a collective whose peers have not arrived by then throws
   // Errc::timeout. A peer that dies is noticed within a second whatever this says.
   double timeout_s = 1800;
   // LIBCOLL_ARENA_BYTES (suffix K, M, G): address space reserved per rank for shared memory and
