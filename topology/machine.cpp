@@ -68,8 +68,8 @@ std::uint64_t Machine::fingerprint() const {
   Hash h;
   h.add(architecture).add(line_bytes).add(l2_bytes).add(l3_bytes);
   for (const Node& n : nodes) {
-    // Memory is rounded: the kernel's reserve differs by a few MiB between boots of one machine.
-    const std::uint64_t size = n.kind == NodeKind::numa ? n.bytes >> 30 : n.bytes;
+    // Not memory: what the kernel reserves of it differs between boots of one machine.
+    const std::uint64_t size = n.kind == NodeKind::numa ? 0 : n.bytes;
     h.add(n.kind).add(n.parent).add(n.os_index).add(n.key).add(size).add(n.name);
     for (const std::uint64_t w : n.cpus.words()) h.add(w);
   }

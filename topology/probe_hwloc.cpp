@@ -220,8 +220,10 @@ std::uint32_t line_bytes_of_host() {
 void settle_line_bytes(Machine& m, std::uint32_t from_host) {
   m.line_bytes = std::max(m.line_bytes, from_host);
   if (m.line_bytes != 0) return;
-  m.line_bytes = 64;
-  m.notes.push_back("cache line size not shown: taken as 64 bytes");
+  // Too large costs a little memory, too small costs false sharing.
+  const std::string_view arch = m.architecture;
+  m.line_bytes = arch.starts_with("ppc64") ? 128 : arch.starts_with("s390") ? 256 : 64;
+  m.notes.push_back(fmt::format("cache line size not shown: taken as {} bytes", m.line_bytes));
 }
 
 // What is left to say where hwloc can say nothing.

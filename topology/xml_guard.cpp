@@ -185,6 +185,7 @@ class Guard {
     }
     if (!open_.empty()) throw Bad{"truncated"};
     if (!seen_machine_) throw Bad{"no machine in it"};
+    if (pus_.empty() || numa_nodes_.empty()) throw Bad{"no PU or no NUMA node in it"};
     return std::move(out_);
   }
 

@@ -38,7 +38,7 @@ TEST(Hierarchy, RoundRobinAcrossHosts) {
   const Fabric f = on_hosts({{0, "0"}, {1, "0"}, {2, "0"}, {0, "2"}, {1, "16"}, {2, "2"}, {0, "8"}, {1, "18"}});
   const Hierarchy h = build_hierarchy(f);
   ASSERT_TRUE(validate(h));
-  EXPECT_EQ(useful(h), (std::vector{Level::package, Level::host, Level::world}));
+  EXPECT_EQ(useful(h), (std::vector{Level::numa, Level::package, Level::host, Level::world}));
   EXPECT_EQ(ranks_of(*h.find(Level::host)), (std::vector<std::vector<int>>{{0, 3, 6}, {1, 4, 7}, {2, 5}}));
   EXPECT_EQ(ranks_of(*h.find(Level::package)), (std::vector<std::vector<int>>{{0, 3, 6}, {1}, {2, 5}, {4, 7}}));
   EXPECT_EQ(h.group_of(Level::l3, 0), h.group_of(Level::l3, 3));

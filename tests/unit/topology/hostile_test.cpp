@@ -77,7 +77,8 @@ TEST(HostileXml, EveryByteMutated) {
     for (const char c : {'<', '"', '0', '9', 'x', '\xff'}) {
       std::string odd = text;
       odd[n] = c;
-      if (const auto m = import_hwloc_xml(odd)) EXPECT_TRUE(validate(*m));
+      const auto m = import_hwloc_xml(odd);
+    EXPECT_TRUE(!m || validate(*m));
     }
 }
 
@@ -94,7 +95,8 @@ TEST(HostileXml, CapturedMachinesMutated) {
       if (random() % 2) odd.erase(at, n);
       else odd.insert(at, odd.substr(random() % odd.size(), n));
     }
-    if (const auto m = import_hwloc_xml(odd)) EXPECT_TRUE(validate(*m));
+    const auto m = import_hwloc_xml(odd);
+    EXPECT_TRUE(!m || validate(*m));
   }
 }
 
@@ -111,7 +113,7 @@ TEST(HostileJson, EachOfTheseIsRefused) {
       "", "null", "[]", "{}", "{", "\xff", std::string(100000, '['), "{\"libcoll_machine\": NaN}",
       with("\"libcoll_machine\": 1", "\"libcoll_machine\": 2"), with("\"line_bytes\": 64", "\"line_bytes\": 63"),
       with("\"line_bytes\": 64", "\"line_bytes\": 1e300"), with("\"line_bytes\": 64", "\"line_bytes\": \"64\""),
-      with("\"l2_bytes\": ", "\"l2_bytes\": -"), with("\"parent\": 0", "\"parent\": 5"), with("\"parent\": 0", "\"parent\": 1.5"),
+      with("\"l2_bytes\": ", "\"l2_bytes\": -7"), with("\"parent\": 0", "\"parent\": 5"), with("\"parent\": 0", "\"parent\": 1.5"),
       with("\"parent\": 0", "\"parent\": -1"), with("\"kind\": \"package\"", "\"kind\": \"cake\""),
       with("\"kind\": \"package\"", "\"kind\": \"pu\""), with("\"kind\": \"package\"", "\"kind\": \"machine\""),
       with("\"kind\": \"package\"", "\"kind\": \"numa\""), with("\"cpus\": \"0,1\"", "\"cpus\": \"0-65535\""),

@@ -2,6 +2,7 @@
 #include "topology/machine.hpp"
 
 #include <gtest/gtest.h>
+#include <hwloc.h>
 
 #include <nlohmann/json.hpp>
 
@@ -51,7 +52,28 @@ INSTANTIATE_TEST_SUITE_P(
                     Made{"shared-l2", "package:1 numa:4 l2:1(size=8388608) core:12 pu:1"},  // like A64FX
                     Made{"numa-above-packages", "numa:2 package:2 l3:1 core:2 pu:2"},
                     Made{"l3-above-numa", "package:1 l3:1 numa:2 core:4 pu:1"},
+                    Made{"hbm", "package:2 [numa(memory=68719476736)] [numa(memory=17179869184)] l3:1 core:4 pu:1"},
+                    Made{"cxl", "[numa(memory=274877906944)] package:2 [numa(memory=68719476736)] l3:1 core:4 pu:1"},
                     Made{"one-cpu", "pu:1"}));
+
+// What this version of hwloc writes is read, and says the same.
+TEST(Machine, HwlocExportIsReadBack) {
+  for (const char* d : {"package:2 numa:2 l3:2 core:2 pu:2", "package:2 [numa] [numa] l3:1 core:4 pu:1",
+                        "numa:2 package:2 l3:1 core:3 pu:1", "package:1 die:2 l3:2 l2:2 core:1 pu:2", "pu:3"}) {
+    hwloc_topology_t t = nullptr;
+    ASSERT_EQ(hwloc_topology_init(&t), 0);
+    ASSERT_EQ(hwloc_topology_set_synthetic(t, d), 0) << d;
+    ASSERT_EQ(hwloc_topology_load(t), 0);
+    char* xml = nullptr;
+    int bytes = 0;
+    ASSERT_EQ(hwloc_topology_export_xmlbuffer(t, &xml, &bytes, 0), 0);
+    const auto m = import_hwloc_xml(xml);
+    hwloc_free_xmlbuffer(t, xml);
+    hwloc_topology_destroy(t);
+    ASSERT_TRUE(m) << d << ": " << m.error().text;
+    EXPECT_EQ(describe(*m), describe(synthetic(d))) << d;
+  }
+}
 
 TEST(Machine, EveryCpuHasEveryLevel) {
   for (const char* d : {"pu:4", "core:2 pu:2", "package:2 pu:3", "numa:3 pu:2", "l3:2 pu:1", "package:2 l2:2 core:2 pu:1"}) {
