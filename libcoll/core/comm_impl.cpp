@@ -55,7 +55,8 @@ std::unique_ptr<CommImpl> CommImpl::make_world(Bootstrap& bootstrap, const Confi
   if (config.calibrate && world->size > 1) {
     // Thresholds follow from the costs, and buffer shapes from the thresholds: measure on a first
     // communicator, then make the one that is kept.
-    world->host->set_costs(shm::calibrate(*comm));
+    CommImpl& first = *comm;
+    world->host->set_costs(shm::calibrate(*first.group_, [&](const void* s, void* r, std::size_t n) { first.allgather_bytes(s, r, n); }));
     comm->close();
     comm = std::make_unique<CommImpl>(world, ranks, exchange);
   }

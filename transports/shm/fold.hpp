@@ -8,7 +8,7 @@
 namespace libcoll::xport::shm {
 
 struct Fold {
-  Offer offer;                    // blocks: slice d of this rank's vector for rank d, or the whole vector
+  Offer offer = {};                  // blocks: slice d of this rank's vector for rank d, or the whole vector
   bool one_for_all = false;       // every rank reduces the whole vector itself (one hop)
   int first = 0, last = 0;        // ranks whose vectors this rank reduces; last < first: none
   bool ordered = false;           // a scan: ranks read only lower ranks

@@ -7,7 +7,7 @@
 namespace libcoll::xport::shm {
 
 struct Transfer {
-  Offer offer;                     // what this rank offers (no blocks: nothing)
+  Offer offer = {};                   // what this rank offers (no blocks: nothing)
   bool reads = true;               // whether this rank reads; g.wanted[r] says what from r
   int only_source = -1;            // -1: every rank offers
   int only_reader = -1;            // -1: every rank reads

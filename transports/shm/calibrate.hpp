@@ -1,0 +1,15 @@
+// Measures what the links between the ranks of a host cost, in a few milliseconds.
+#pragma once
+
+#include <functional>
+
+#include "transports/shm/group.hpp"
+
+namespace libcoll::xport::shm {
+
+// Collective over the group, before any other operation depends on costs. Ranks measure in pairs at
+// the same time; the medians are agreed, so the result is equal on all ranks. Where ranks outnumber
+// CPUs the line transfer is not measured: it would time the scheduler.
+Costs calibrate(Group&, const std::function<void(const void* send, void* recv, std::size_t bytes)>& allgather);
+
+}  // namespace libcoll::xport::shm
