@@ -50,6 +50,7 @@ using detail::resolve;
 using detail::run;
 
 Comm::Comm(std::unique_ptr<CommImpl> impl) noexcept : impl_(std::move(impl)) {}
+Comm::Comm() noexcept = default;
 Comm::Comm(Comm&&) noexcept = default;
 
 Comm& Comm::operator=(Comm&& other) noexcept {

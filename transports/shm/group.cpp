@@ -28,7 +28,8 @@ std::size_t round_down_pow2(std::size_t n) {
 }  // namespace
 
 Shape shape_for(int ranks, const Host& host) {
-  const std::size_t budget = std::min(rank_budget, host_budget / static_cast<std::size_t>(ranks)) - page_bytes;
+  const std::size_t budget = std::min(rank_budget, host_budget / static_cast<std::size_t>(ranks)) - page_bytes - Shape::framed_bytes;
+  static_assert(slot_count * framed_lines * sizeof(Framed) <= Shape::framed_bytes);
   Shape s;
   // A third for the eager slots, the rest for ring and out slots.
   s.eager_bytes = std::clamp<std::size_t>(round_down_pow2(budget / 3 / slot_count), 2048, 32768);
@@ -49,7 +50,8 @@ Group::Group(Host& host, const Shape& shape, int rank, std::span<const std::uint
     Peer& p = peers_[r];
     std::byte* area = host.heap().at(areas[r]);
     p.control = reinterpret_cast<Control*>(area);
-    p.eager = area + page_bytes;
+    p.framed = reinterpret_cast<Framed*>(area + page_bytes);
+    p.eager = area + page_bytes + Shape::framed_bytes;
     p.ring = p.eager + slot_count * shape.eager_bytes;
     p.out = p.ring + static_cast<std::size_t>(shape.ring_slots) * shape.ring_slot_bytes;
     p.local = locals[r];
@@ -57,6 +59,7 @@ Group::Group(Host& host, const Shape& shape, int rank, std::span<const std::uint
     p.same_process = host.same_process(p.local);
   }
   mine_ = &peers_[static_cast<std::size_t>(rank)];
+  unframed_.resize(areas.size() * framed_max);
   spins_ = spins_for(host);
   yield_us_ = host.config().yield_us;
 }

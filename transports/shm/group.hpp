@@ -8,7 +8,9 @@
 // Not thread-safe: one thread at a time.
 #pragma once
 
+#if defined(__x86_64__)
 #include <immintrin.h>
+#endif
 
 #include <cstring>
 #include <span>
@@ -34,8 +36,9 @@ struct Shape {
   std::size_t share_from = 0;       // bytes from which a source in the arena is lent, not copied
   std::size_t remote_from = 0;      // bytes from which process_vm_readv pays; ~0: never
   std::size_t stream_from = 0;      // bytes from which results bypass the cache
+  static constexpr std::size_t framed_bytes = 2 * page_bytes;
   std::size_t area_bytes() const {
-    return page_bytes + slot_count * eager_bytes + static_cast<std::size_t>(ring_slots) * (ring_slot_bytes + out_slot_bytes);
+    return page_bytes + framed_bytes + slot_count * eager_bytes + static_cast<std::size_t>(ring_slots) * (ring_slot_bytes + out_slot_bytes);
   }
 };
 Shape shape_for(int ranks, const Host&);
@@ -44,6 +47,7 @@ class Group {
  public:
   struct Peer {
     Control* control = nullptr;
+    Framed* framed = nullptr;       // slot_count * framed_lines
     std::byte* eager = nullptr;
     std::byte* ring = nullptr;
     std::byte* out = nullptr;
@@ -78,12 +82,25 @@ class Group {
   }
   Slot& slot(std::uint64_t q) { return mine_->control->slots[q % slot_count]; }
   Slot& slot(std::uint64_t q, int r) { return peers_[static_cast<std::size_t>(r)].control->slots[q % slot_count]; }
+  Framed* framed(std::uint64_t q, int r) { return peer(r).framed + (q % slot_count) * framed_lines; }
   std::byte* eager(std::uint64_t q, int r) { return peer(r).eager + (q % slot_count) * shape_.eager_bytes; }
 
   void publish(std::uint64_t q) {
     std::atomic<std::uint64_t>& header = slot(q).header;
     header.store(header_of(q), std::memory_order_release);
     if (mine_->control->sleepers.load(std::memory_order_relaxed) != 0) [[unlikely]] wake(header, true);
+  }
+  std::uint64_t header_of(std::uint64_t q) const { return (q << 32) | current_->signature; }
+  int spins() const { return spins_; }
+  // The first polls come back to back: near cores are 50 ns apart, as long as one pause.
+  static void relax(int i) {
+    if (i >= 64) {
+#if defined(__x86_64__)
+      _mm_pause();
+#elif defined(__aarch64__)
+      asm volatile("yield");
+#endif
+    }
   }
   // Waits for rank r's descriptor of q; throws if r called something else.
   Slot& wait_slot(std::uint64_t q, int r) {
@@ -136,22 +153,12 @@ class Group {
   std::vector<Block> blocks;
   std::vector<Wanted> wanted;
   std::byte* remote_scratch(std::size_t bytes) { return grow(remote_scratch_, bytes); }  // grows at most once per plan
+  std::byte* unframed(int r) { return unframed_.data() + static_cast<std::size_t>(r) * framed_max; }
   std::byte* custom_scratch(std::size_t bytes) { return grow(custom_scratch_, bytes); }
 
  private:
-  std::uint64_t header_of(std::uint64_t q) const { return (q << 32) | current_->signature; }
   static bool reached(const std::atomic<std::uint64_t>& word, std::uint64_t value) {
     return static_cast<std::int64_t>(word.load(std::memory_order_acquire) - value) >= 0;
-  }
-  // The first polls come back to back: near cores are 50 ns apart, as long as one pause.
-  static void relax(int i) {
-    if (i >= 64) {
-#if defined(__x86_64__)
-      _mm_pause();
-#elif defined(__aarch64__)
-      asm volatile("yield");
-#endif
-    }
   }
   static std::byte* grow(std::vector<std::byte>&, std::size_t bytes);
   void wait_for_slot(std::uint64_t q);
@@ -178,7 +185,7 @@ class Group {
   const Plan* current_ = nullptr;
   double timeout_s_ = 0;
   std::string broken_;
-  std::vector<std::byte> remote_scratch_, custom_scratch_;
+  std::vector<std::byte> unframed_, remote_scratch_, custom_scratch_;
 };
 
 }  // namespace libcoll::xport::shm

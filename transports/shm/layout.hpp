@@ -46,6 +46,15 @@ struct alignas(line_bytes) Slot {
 };
 static_assert(offsetof(Slot, payload) == 16 && sizeof(Slot) == line_bytes);
 
+// A line of framed payload: valid once its header is the operation's. All lines of a payload are
+// polled together, so that flag and data arrive in one hop (NCCL calls the idea LL).
+struct alignas(64) Framed {
+  std::byte payload[56];
+  std::atomic<std::uint64_t> header;
+};
+inline constexpr std::size_t framed_max = 1024;  // bytes of payload that are framed
+inline constexpr std::size_t framed_lines = (framed_max + 55) / 56 + 1;
+
 // Signature of an operation that a rank could not start because it refused its own arguments.
 inline constexpr std::uint32_t refused_signature = ~std::uint32_t{0};
 

@@ -55,4 +55,62 @@ void allreduce_inline(Group& g, const Args& args, const Plan& plan) {
   g.finish(q);
 }
 
+namespace {
+
+void frame(Framed* lines, const std::byte* from, std::uint64_t bytes, std::uint64_t header) {
+  for (; bytes >= sizeof lines->payload; bytes -= sizeof lines->payload, from += sizeof lines->payload, ++lines) {
+    std::memcpy(lines->payload, from, sizeof lines->payload);
+    lines->header.store(header, std::memory_order_release);
+  }
+  if (bytes == 0) return;
+  std::memcpy(lines->payload, from, bytes);
+  lines->header.store(header, std::memory_order_release);
+}
+
+bool arrived(const Framed* lines, std::size_t count, std::uint64_t header) {
+  std::uint64_t differs = 0;
+  for (std::size_t i = 0; i < count; ++i) differs |= lines[i].header.load(std::memory_order_acquire) ^ header;
+  return differs == 0;
+}
+
+void unframe(std::byte* to, const Framed* lines, std::uint64_t bytes) {
+  for (; bytes >= sizeof lines->payload; bytes -= sizeof lines->payload, to += sizeof lines->payload, ++lines)
+    std::memcpy(to, lines->payload, sizeof lines->payload);
+  if (bytes != 0) std::memcpy(to, lines->payload, bytes);
+}
+
+}  // namespace
+
+// Payload and flags share lines, and the reader polls all lines at once: one hop, where a flag apart
+// from its data would cost two. The descriptor is published too, behind the lines: a rank that has
+// to wait longer, or called something else, finds it there.
+void allreduce_framed(Group& g, const Args& args, const Plan& plan) {
+  const std::uint64_t q = g.begin(plan, args);
+  const int n = g.size(), me = g.rank();
+  const std::size_t lines = (plan.bytes + sizeof Framed::payload - 1) / sizeof Framed::payload;
+  const std::uint64_t header = g.header_of(q);
+  frame(g.framed(q, me), static_cast<const std::byte*>(args.send), plan.bytes, header);
+  g.slot(q).source = Where::nowhere;
+  g.publish(q);
+  for (int k = 1; k < n; ++k) {
+    const int r = me + k < n ? me + k : me + k - n;
+    const Framed* theirs = g.framed(q, r);
+    int polls = 0;
+    while (!arrived(theirs, lines, header)) {
+      if (++polls > g.spins()) {
+        g.wait_slot(q, r);
+        break;
+      }
+      Group::relax(polls);
+    }
+    unframe(g.unframed(r), theirs, plan.bytes);
+    g.operands[static_cast<std::size_t>(r)] = g.unframed(r);
+  }
+  g.operands[static_cast<std::size_t>(me)] = args.send;
+  g.results[0] = args.recv;
+  plan.reduce({g.results.data(), 1, g.operands.data(), n, static_cast<std::size_t>(plan.call.count), n, false});
+  g.saw_all(q);
+  g.finish(q);
+}
+
 }  // namespace libcoll::xport::shm

@@ -54,7 +54,7 @@ namespace detail { class CommImpl; }
 
 class LIBCOLL_API Comm {
  public:
-  Comm() noexcept = default;  // empty; only assignment and destruction are valid
+  Comm() noexcept;  // empty; only assignment and destruction are valid
   Comm(Comm&&) noexcept;
   Comm& operator=(Comm&&) noexcept;
   ~Comm();  // never communicates; logs a Comm that was not closed

@@ -1,0 +1,231 @@
+// The C ABI: each function forwards to Comm and turns exceptions into codes.
+#include <fmt/format.h>
+
+#include <memory>
+#include <mutex>
+#include <new>
+#include <string>
+#include <unordered_map>
+#include <utility>
+
+#include "libcoll/libcoll.h"
+#include "libcoll/libcoll.hpp"
+
+using namespace libcoll;
+
+struct libcoll_comm_s {
+  Comm comm;
+  std::mutex mutex;  // of `buffers`: allocate and free may come from several threads
+  std::unordered_map<void*, Buffer> buffers;
+};
+
+static_assert(static_cast<int>(DType::f64_f64) == LIBCOLL_F64_F64 && static_cast<int>(Op::maxloc) == LIBCOLL_MAXLOC &&
+              static_cast<int>(Level::world) == LIBCOLL_WORLD && static_cast<int>(Errc::internal) == LIBCOLL_ERR_INTERNAL);
+
+namespace {
+
+thread_local std::string last_error;
+
+int remember(Errc code, const char* text) noexcept {
+  try {
+    last_error = text;
+  } catch (...) {  // out of memory: the code must do
+  }
+  return static_cast<int>(code);
+}
+
+template <class F>
+int guarded(F f) noexcept {
+  try {
+    f();
+    return LIBCOLL_OK;
+  } catch (const Error& e) {
+    return remember(e.code(), e.what());
+  } catch (const std::bad_alloc&) {
+    return remember(Errc::system, "libcoll: out of memory");
+  } catch (const std::exception& e) {
+    return remember(Errc::internal, e.what());
+  }
+}
+
+template <class F>
+int with(libcoll_comm c, F f) noexcept {
+  if (c == nullptr) return remember(Errc::invalid_argument, "libcoll: the communicator is NULL");
+  return guarded([&] { f(c->comm); });
+}
+
+int make(libcoll_comm* out, Comm comm) {
+  auto handle = std::make_unique<libcoll_comm_s>();
+  handle->comm = std::move(comm);
+  *out = handle.release();
+  return 0;
+}
+
+template <class F>
+int create(libcoll_comm* out, F f) noexcept {
+  if (out == nullptr) return remember(Errc::invalid_argument, "libcoll: the place for the new communicator is NULL");
+  *out = nullptr;
+  return guarded([&] {
+    Comm c = f();
+    if (c) make(out, std::move(c));
+  });
+}
+
+DType type_of(int dtype) { return static_cast<DType>(dtype < 0 || dtype > 254 ? 255 : dtype); }
+Op op_of(int op) { return static_cast<Op>(op < 0 || op >= op_count ? 255 : op); }
+
+// The C function takes the type as an int, so it is called through this one.
+struct Bridge {
+  explicit Bridge(const libcoll_custom_op* op) {
+    if (op == nullptr) return;
+    c = *op;
+    cpp = {.function = op->function ? &call : nullptr, .context = this, .commutative = op->commutative != 0, .element_bytes = op->element_bytes};
+  }
+  static void call(const void* in, void* inout, std::size_t count, DType dtype, void* context) {
+    const libcoll_custom_op& op = static_cast<Bridge*>(context)->c;
+    op.function(in, inout, count, static_cast<int>(dtype), op.context);
+  }
+  libcoll_custom_op c{};
+  CustomOp cpp;
+};
+
+std::span<const Count> per_rank(const Comm& c, const int64_t* p) {
+  return p ? std::span<const Count>(p, static_cast<std::size_t>(c.size())) : std::span<const Count>();
+}
+
+}  // namespace
+
+extern "C" {
+
+const char* libcoll_version(void) { return LIBCOLL_VERSION; }
+const char* libcoll_last_error(void) { return last_error.c_str(); }
+const char* libcoll_error_name(int code) { return name_of(static_cast<Errc>(code)); }
+
+int libcoll_comm_from_environment(libcoll_comm* out) {
+  return create(out, [] { return Comm::from_environment(); });
+}
+int libcoll_comm_from_callback(int rank, int size, libcoll_allgather_function allgather, void* context, libcoll_comm* out) {
+  return create(out, [&] {
+    if (allgather == nullptr) throw Error(Errc::invalid_argument, "libcoll: from_callback: allgather is NULL");
+    return Comm::from_callback(rank, size, [=](const void* send, void* recv, std::size_t bytes) {
+      if (const int rc = allgather(send, recv, bytes, context); rc != 0)
+        throw Error(Errc::bootstrap, fmt::format("libcoll: from_callback: the caller's allgather returned {}", rc));
+    });
+  });
+}
+int libcoll_comm_set_progress_hook(libcoll_comm c, void (*hook)(void*), void* context) {
+  return with(c, [&](Comm& comm) { comm.set_progress_hook(hook, context); });
+}
+int libcoll_comm_split(libcoll_comm c, int color, int key, libcoll_comm* out) {
+  if (c == nullptr) return with(c, [](Comm&) {});
+  return create(out, [&] { return c->comm.split(color, key); });
+}
+int libcoll_comm_split_level(libcoll_comm c, int level, libcoll_comm* out) {
+  if (c == nullptr) return with(c, [](Comm&) {});
+  return create(out, [&] {
+    if (level < 0 || level >= level_count) throw Error(Errc::invalid_argument, fmt::format("libcoll: split: level {} is unknown", level));
+    return c->comm.split(static_cast<Level>(level));
+  });
+}
+int libcoll_comm_dup(libcoll_comm c, libcoll_comm* out) {
+  if (c == nullptr) return with(c, [](Comm&) {});
+  return create(out, [&] { return c->comm.dup(); });
+}
+int libcoll_comm_close(libcoll_comm* c) {
+  if (c == nullptr || *c == nullptr) return remember(Errc::invalid_argument, "libcoll: close: the communicator is NULL");
+  const std::unique_ptr<libcoll_comm_s> owner(std::exchange(*c, nullptr));
+  owner->buffers.clear();
+  return guarded([&] { owner->comm.close(); });
+}
+int libcoll_comm_rank(libcoll_comm c, int* rank) {
+  return with(c, [&](Comm& comm) { *rank = comm.rank(); });
+}
+int libcoll_comm_size(libcoll_comm c, int* size) {
+  return with(c, [&](Comm& comm) { *size = comm.size(); });
+}
+
+int libcoll_allocate(libcoll_comm c, size_t bytes, void** memory) {
+  return with(c, [&](Comm& comm) {
+    Buffer b = comm.allocate(bytes);
+    *memory = b.data();
+    const std::lock_guard lock(c->mutex);
+    c->buffers.emplace(*memory, std::move(b));
+  });
+}
+int libcoll_free(libcoll_comm c, void* memory) {
+  return with(c, [&](Comm&) {
+    const std::lock_guard lock(c->mutex);
+    if (c->buffers.erase(memory) == 0) throw Error(Errc::invalid_argument, "libcoll: free: the memory was not allocated from this communicator");
+  });
+}
+
+int libcoll_barrier(libcoll_comm c) {
+  return with(c, [](Comm& comm) { comm.barrier(); });
+}
+int libcoll_bcast(void* buffer, int64_t count, int dtype, int root, libcoll_comm c) {
+  return with(c, [&](Comm& comm) { comm.bcast(buffer, count, type_of(dtype), root); });
+}
+int libcoll_reduce(const void* send, void* recv, int64_t count, int dtype, int op, int root, libcoll_comm c) {
+  return with(c, [&](Comm& comm) { comm.reduce(send, recv, count, type_of(dtype), op_of(op), root); });
+}
+int libcoll_allreduce(const void* send, void* recv, int64_t count, int dtype, int op, libcoll_comm c) {
+  return with(c, [&](Comm& comm) { comm.allreduce(send, recv, count, type_of(dtype), op_of(op)); });
+}
+int libcoll_reduce_scatter_block(const void* send, void* recv, int64_t count, int dtype, int op, libcoll_comm c) {
+  return with(c, [&](Comm& comm) { comm.reduce_scatter_block(send, recv, count, type_of(dtype), op_of(op)); });
+}
+int libcoll_reduce_scatter(const void* send, void* recv, const int64_t* counts, int dtype, int op, libcoll_comm c) {
+  return with(c, [&](Comm& comm) { comm.reduce_scatter(send, recv, per_rank(comm, counts), type_of(dtype), op_of(op)); });
+}
+int libcoll_scan(const void* send, void* recv, int64_t count, int dtype, int op, libcoll_comm c) {
+  return with(c, [&](Comm& comm) { comm.scan(send, recv, count, type_of(dtype), op_of(op)); });
+}
+int libcoll_exscan(const void* send, void* recv, int64_t count, int dtype, int op, libcoll_comm c) {
+  return with(c, [&](Comm& comm) { comm.exscan(send, recv, count, type_of(dtype), op_of(op)); });
+}
+
+int libcoll_reduce_custom(const void* send, void* recv, int64_t count, int dtype, const libcoll_custom_op* op, int root, libcoll_comm c) {
+  return with(c, [&](Comm& comm) { Bridge b(op); comm.reduce(send, recv, count, type_of(dtype), b.cpp, root); });
+}
+int libcoll_allreduce_custom(const void* send, void* recv, int64_t count, int dtype, const libcoll_custom_op* op, libcoll_comm c) {
+  return with(c, [&](Comm& comm) { Bridge b(op); comm.allreduce(send, recv, count, type_of(dtype), b.cpp); });
+}
+int libcoll_reduce_scatter_block_custom(const void* send, void* recv, int64_t count, int dtype, const libcoll_custom_op* op, libcoll_comm c) {
+  return with(c, [&](Comm& comm) { Bridge b(op); comm.reduce_scatter_block(send, recv, count, type_of(dtype), b.cpp); });
+}
+int libcoll_scan_custom(const void* send, void* recv, int64_t count, int dtype, const libcoll_custom_op* op, libcoll_comm c) {
+  return with(c, [&](Comm& comm) { Bridge b(op); comm.scan(send, recv, count, type_of(dtype), b.cpp); });
+}
+int libcoll_exscan_custom(const void* send, void* recv, int64_t count, int dtype, const libcoll_custom_op* op, libcoll_comm c) {
+  return with(c, [&](Comm& comm) { Bridge b(op); comm.exscan(send, recv, count, type_of(dtype), b.cpp); });
+}
+
+int libcoll_allgather(const void* send, void* recv, int64_t count, int dtype, libcoll_comm c) {
+  return with(c, [&](Comm& comm) { comm.allgather(send, recv, count, type_of(dtype)); });
+}
+int libcoll_gather(const void* send, void* recv, int64_t count, int dtype, int root, libcoll_comm c) {
+  return with(c, [&](Comm& comm) { comm.gather(send, recv, count, type_of(dtype), root); });
+}
+int libcoll_scatter(const void* send, void* recv, int64_t count, int dtype, int root, libcoll_comm c) {
+  return with(c, [&](Comm& comm) { comm.scatter(send, recv, count, type_of(dtype), root); });
+}
+int libcoll_alltoall(const void* send, void* recv, int64_t count, int dtype, libcoll_comm c) {
+  return with(c, [&](Comm& comm) { comm.alltoall(send, recv, count, type_of(dtype)); });
+}
+int libcoll_allgatherv(const void* send, int64_t send_count, void* recv, const int64_t* counts, const int64_t* displs, int dtype, libcoll_comm c) {
+  return with(c, [&](Comm& comm) { comm.allgatherv(send, send_count, recv, per_rank(comm, counts), per_rank(comm, displs), type_of(dtype)); });
+}
+int libcoll_gatherv(const void* send, int64_t send_count, void* recv, const int64_t* counts, const int64_t* displs, int dtype, int root, libcoll_comm c) {
+  return with(c, [&](Comm& comm) { comm.gatherv(send, send_count, recv, per_rank(comm, counts), per_rank(comm, displs), type_of(dtype), root); });
+}
+int libcoll_scatterv(const void* send, const int64_t* counts, const int64_t* displs, void* recv, int64_t recv_count, int dtype, int root, libcoll_comm c) {
+  return with(c, [&](Comm& comm) { comm.scatterv(send, per_rank(comm, counts), per_rank(comm, displs), recv, recv_count, type_of(dtype), root); });
+}
+int libcoll_alltoallv(const void* send, const int64_t* send_counts, const int64_t* send_displs, void* recv, const int64_t* recv_counts,
+                      const int64_t* recv_displs, int dtype, libcoll_comm c) {
+  return with(c, [&](Comm& comm) {
+    comm.alltoallv(send, per_rank(comm, send_counts), per_rank(comm, send_displs), recv, per_rank(comm, recv_counts), per_rank(comm, recv_displs), type_of(dtype));
+  });
+}
+
+}  // extern "C"

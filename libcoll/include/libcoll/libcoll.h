@@ -1,0 +1,104 @@
+/* C ABI of libcoll. The same collectives, meanings and error codes as the C++ API (comm.hpp).
+ * Every function returns 0 or a libcoll_error; libcoll_last_error() has the text for this thread.
+ * Counts are in elements. A handle may be used by one thread at a time. */
+#ifndef LIBCOLL_H
+#define LIBCOLL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define LIBCOLL_C_API __attribute__((visibility("default")))
+
+typedef struct libcoll_comm_s* libcoll_comm;
+
+typedef enum {
+  LIBCOLL_OK = 0, LIBCOLL_ERR_INVALID_ARGUMENT, LIBCOLL_ERR_MISMATCH, LIBCOLL_ERR_UNSUPPORTED, LIBCOLL_ERR_TIMEOUT,
+  LIBCOLL_ERR_PEER_LOST, LIBCOLL_ERR_CLOSED, LIBCOLL_ERR_BOOTSTRAP, LIBCOLL_ERR_SYSTEM, LIBCOLL_ERR_INTERNAL
+} libcoll_error;
+
+/* In the order of libcoll::DType. */
+typedef enum {
+  LIBCOLL_I8, LIBCOLL_I16, LIBCOLL_I32, LIBCOLL_I64, LIBCOLL_U8, LIBCOLL_U16, LIBCOLL_U32, LIBCOLL_U64,
+  LIBCOLL_F16, LIBCOLL_BF16, LIBCOLL_F32, LIBCOLL_F64, LIBCOLL_F8E4M3, LIBCOLL_F8E5M2, LIBCOLL_C64, LIBCOLL_C128,
+  LIBCOLL_BOOL, LIBCOLL_BYTE, LIBCOLL_F32_I32, LIBCOLL_F64_I32, LIBCOLL_I64_I32, LIBCOLL_I32_I32, LIBCOLL_I16_I32,
+  LIBCOLL_F32_F32, LIBCOLL_F64_F64
+} libcoll_dtype;
+
+/* In the order of libcoll::Op. */
+typedef enum {
+  LIBCOLL_SUM, LIBCOLL_PROD, LIBCOLL_MIN, LIBCOLL_MAX, LIBCOLL_AVG, LIBCOLL_LAND, LIBCOLL_LOR, LIBCOLL_LXOR,
+  LIBCOLL_BAND, LIBCOLL_BOR, LIBCOLL_BXOR, LIBCOLL_MINLOC, LIBCOLL_MAXLOC
+} libcoll_op;
+
+/* In the order of libcoll::Level. */
+typedef enum { LIBCOLL_CORE, LIBCOLL_L3, LIBCOLL_NUMA, LIBCOLL_PACKAGE, LIBCOLL_HOST, LIBCOLL_WORLD } libcoll_level;
+
+#define LIBCOLL_IN_PLACE ((const void*)~(uintptr_t)0)
+
+/* inout[i] = in[i] (op) inout[i]; `in` comes from lower ranks. See libcoll::CustomOp. */
+typedef void (*libcoll_op_function)(const void* in, void* inout, size_t count, int dtype, void* context);
+typedef struct {
+  libcoll_op_function function;
+  void* context;
+  int commutative;
+  uint32_t element_bytes; /* 0: the type's; else records of this size, with type LIBCOLL_BYTE */
+} libcoll_custom_op;
+
+/* recv[r * bytes ...] = rank r's send; returns 0 on success. */
+typedef int (*libcoll_allgather_function)(const void* send, void* recv, size_t bytes, void* context);
+
+LIBCOLL_C_API const char* libcoll_version(void);
+LIBCOLL_C_API const char* libcoll_last_error(void);
+LIBCOLL_C_API const char* libcoll_error_name(int code);
+
+/* Collective over all ranks of the job. Knobs come from the environment (docs/environment.md). */
+LIBCOLL_C_API int libcoll_comm_from_environment(libcoll_comm* comm);
+LIBCOLL_C_API int libcoll_comm_from_callback(int rank, int size, libcoll_allgather_function allgather, void* context, libcoll_comm* comm);
+LIBCOLL_C_API int libcoll_comm_set_progress_hook(libcoll_comm comm, void (*hook)(void*), void* context);
+/* A negative color gives *out = NULL. */
+LIBCOLL_C_API int libcoll_comm_split(libcoll_comm comm, int color, int key, libcoll_comm* out);
+LIBCOLL_C_API int libcoll_comm_split_level(libcoll_comm comm, int level, libcoll_comm* out);
+LIBCOLL_C_API int libcoll_comm_dup(libcoll_comm comm, libcoll_comm* out);
+/* Collective. Frees the handle and sets it to NULL, also when it returns an error. */
+LIBCOLL_C_API int libcoll_comm_close(libcoll_comm* comm);
+LIBCOLL_C_API int libcoll_comm_rank(libcoll_comm comm, int* rank);
+LIBCOLL_C_API int libcoll_comm_size(libcoll_comm comm, int* size);
+
+/* Memory that all ranks of the host have mapped; not collective. Free before the last communicator of its world is closed. */
+LIBCOLL_C_API int libcoll_allocate(libcoll_comm comm, size_t bytes, void** memory);
+LIBCOLL_C_API int libcoll_free(libcoll_comm comm, void* memory);
+
+LIBCOLL_C_API int libcoll_barrier(libcoll_comm comm);
+LIBCOLL_C_API int libcoll_bcast(void* buffer, int64_t count, int dtype, int root, libcoll_comm comm);
+LIBCOLL_C_API int libcoll_reduce(const void* send, void* recv, int64_t count, int dtype, int op, int root, libcoll_comm comm);
+LIBCOLL_C_API int libcoll_allreduce(const void* send, void* recv, int64_t count, int dtype, int op, libcoll_comm comm);
+LIBCOLL_C_API int libcoll_reduce_scatter_block(const void* send, void* recv, int64_t recv_count, int dtype, int op, libcoll_comm comm);
+LIBCOLL_C_API int libcoll_reduce_scatter(const void* send, void* recv, const int64_t* counts, int dtype, int op, libcoll_comm comm);
+LIBCOLL_C_API int libcoll_scan(const void* send, void* recv, int64_t count, int dtype, int op, libcoll_comm comm);
+LIBCOLL_C_API int libcoll_exscan(const void* send, void* recv, int64_t count, int dtype, int op, libcoll_comm comm);
+/* The reductions above with a user's operation. */
+LIBCOLL_C_API int libcoll_reduce_custom(const void* send, void* recv, int64_t count, int dtype, const libcoll_custom_op* op, int root, libcoll_comm comm);
+LIBCOLL_C_API int libcoll_allreduce_custom(const void* send, void* recv, int64_t count, int dtype, const libcoll_custom_op* op, libcoll_comm comm);
+LIBCOLL_C_API int libcoll_reduce_scatter_block_custom(const void* send, void* recv, int64_t recv_count, int dtype, const libcoll_custom_op* op, libcoll_comm comm);
+LIBCOLL_C_API int libcoll_scan_custom(const void* send, void* recv, int64_t count, int dtype, const libcoll_custom_op* op, libcoll_comm comm);
+LIBCOLL_C_API int libcoll_exscan_custom(const void* send, void* recv, int64_t count, int dtype, const libcoll_custom_op* op, libcoll_comm comm);
+
+LIBCOLL_C_API int libcoll_allgather(const void* send, void* recv, int64_t count, int dtype, libcoll_comm comm);
+LIBCOLL_C_API int libcoll_gather(const void* send, void* recv, int64_t count, int dtype, int root, libcoll_comm comm);
+LIBCOLL_C_API int libcoll_scatter(const void* send, void* recv, int64_t count, int dtype, int root, libcoll_comm comm);
+LIBCOLL_C_API int libcoll_alltoall(const void* send, void* recv, int64_t count, int dtype, libcoll_comm comm);
+/* counts and displs have one entry per rank; at ranks other than the root of gatherv and scatterv they may be NULL. */
+LIBCOLL_C_API int libcoll_allgatherv(const void* send, int64_t send_count, void* recv, const int64_t* counts, const int64_t* displs, int dtype, libcoll_comm comm);
+LIBCOLL_C_API int libcoll_gatherv(const void* send, int64_t send_count, void* recv, const int64_t* counts, const int64_t* displs, int dtype, int root, libcoll_comm comm);
+LIBCOLL_C_API int libcoll_scatterv(const void* send, const int64_t* counts, const int64_t* displs, void* recv, int64_t recv_count, int dtype, int root, libcoll_comm comm);
+LIBCOLL_C_API int libcoll_alltoallv(const void* send, const int64_t* send_counts, const int64_t* send_displs, void* recv,
+                                    const int64_t* recv_counts, const int64_t* recv_displs, int dtype, libcoll_comm comm);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
