@@ -29,6 +29,9 @@ namespace HWY_NAMESPACE {
 namespace {
 namespace hn = hwy::HWY_NAMESPACE;
 
+// Payloads below this are not worth any preparation.
+inline constexpr std::size_t short_bytes = 4096;
+
 template <class P> using VecOf = hn::Vec<typename P::Tag>;
 
 template <class P>
@@ -115,11 +118,10 @@ HWY_INLINE std::size_t fold_fixed(const P& p, const ReduceArgs& a, std::size_t i
   for (int k = 0; k < kSources; ++k) fold.s[k] = source<P>(a, k);
   typename P::Mem* dst = destination<P>(a, 0);
   for (; i + 4 * n <= lanes; i += 4 * n) {
-    const auto v0 = fold.at(i), v1 = fold.at(i + n), v2 = fold.at(i + 2 * n), v3 = fold.at(i + 3 * n);
-    store<P, kStream>(v0, dst + i);
-    store<P, kStream>(v1, dst + i + n);
-    store<P, kStream>(v2, dst + i + 2 * n);
-    store<P, kStream>(v3, dst + i + 3 * n);
+    store<P, kStream>(fold.at(i), dst + i);
+    store<P, kStream>(fold.at(i + n), dst + i + n);
+    store<P, kStream>(fold.at(i + 2 * n), dst + i + 2 * n);
+    store<P, kStream>(fold.at(i + 3 * n), dst + i + 3 * n);
   }
   for (; i + n <= lanes; i += n) store<P, kStream>(fold.at(i), dst + i);
   return i;
@@ -127,7 +129,7 @@ HWY_INLINE std::size_t fold_fixed(const P& p, const ReduceArgs& a, std::size_t i
 
 // Any number of both. Four accumulators walk all sources before the results go to all dsts.
 template <class P>
-HWY_INLINE std::size_t fold_any(const P& p, const ReduceArgs& a, std::size_t i, std::size_t lanes) {
+HWY_NOINLINE std::size_t fold_any(const P& p, const ReduceArgs& a, std::size_t i, std::size_t lanes) {
   const typename P::Tag tag;
   const std::size_t n = hn::Lanes(tag);
   const auto load = [&](int k, std::size_t at) HWY_ATTR { return p.widen(hn::LoadU(tag, source<P>(a, k) + at)); };
@@ -161,29 +163,42 @@ HWY_INLINE std::size_t fold_any(const P& p, const ReduceArgs& a, std::size_t i, 
   return i;
 }
 
-// The ReduceFn of a policy.
+// Everything but the short common case.
 template <class P>
-void fold(const ReduceArgs& a) noexcept {
+HWY_NOINLINE void fold_general(const ReduceArgs& a) {
   const P p(a.divisor);
   const std::size_t lanes = a.count * P::lanes_per_element;
   std::size_t i = 0;
-  // Stores that straddle cache lines cost twice; below 4 KiB lining them up costs more.
-  if (lanes * sizeof(typename P::Mem) >= (a.streaming ? 2 * vector_bytes<P>() : 4096)) {
+  // Stores that straddle cache lines cost twice; in short runs lining them up costs more.
+  if (lanes * sizeof(typename P::Mem) >= (a.streaming ? 2 * vector_bytes<P>() : short_bytes)) {
     i = lanes_to_alignment<P>(destination<P>(a, 0));
     if (i != 0) fold_partial(p, a, 0, i);
   }
-  if (a.dst_count == 1 && a.source_count == 2) {
-    const bool stream = a.streaming && is_aligned<P>(destination<P>(a, 0) + i);
-    i = stream ? fold_fixed<P, 2, true>(p, a, i, lanes) : fold_fixed<P, 2, false>(p, a, i, lanes);
-  } else if (a.dst_count == 1 && a.source_count == 3 && !a.streaming) {
+  const bool one = a.dst_count == 1;
+  if (one && a.source_count == 2 && a.streaming && is_aligned<P>(destination<P>(a, 0) + i)) {
+    i = fold_fixed<P, 2, true>(p, a, i, lanes);
+  } else if (one && a.source_count == 2 && !a.streaming) {
+    i = fold_fixed<P, 2, false>(p, a, i, lanes);
+  } else if (one && a.source_count == 3 && !a.streaming) {
     i = fold_fixed<P, 3, false>(p, a, i, lanes);
-  } else if (a.dst_count == 1 && a.source_count == 4 && !a.streaming) {
+  } else if (one && a.source_count == 4 && !a.streaming) {
     i = fold_fixed<P, 4, false>(p, a, i, lanes);
   } else {
     i = fold_any(p, a, i, lanes);
   }
   if (i < lanes) fold_partial(p, a, i, lanes - i);
   if (a.streaming) hwy::FlushStream();
+}
+
+// The ReduceFn of a policy.
+template <class P>
+void fold(const ReduceArgs& a) noexcept {
+  const std::size_t lanes = a.count * P::lanes_per_element;
+  const bool is_short = lanes < short_bytes / sizeof(typename P::Mem);
+  if (!(is_short && a.source_count == 2 && a.dst_count == 1 && !a.streaming)) return fold_general<P>(a);
+  const P p(a.divisor);
+  const std::size_t i = fold_fixed<P, 2, false>(p, a, 0, lanes);
+  if (i < lanes) fold_partial(p, a, i, lanes - i);
 }
 
 }  // namespace
