@@ -30,31 +30,32 @@ using Clock = std::chrono::steady_clock;
 
 using Triad = void (*)(float* c, const float* a, const float* b, std::size_t n);
 
-#define LIBCOLL_PLAIN_TRIAD                                    \
-  {                                                            \
-    float* __restrict out = c;                                 \
-    for (std::size_t i = 0; i < n; ++i) out[i] = a[i] + b[i];  \
+#define LIBCOLL_PLAIN_TRIAD                                   \
+  {                                                           \
+    float* __restrict out = c;                                \
+    for (std::size_t i = 0; i < n; ++i) out[i] = a[i] + b[i]; \
   }
 
 void triad_portable(float* c, const float* a, const float* b, std::size_t n) LIBCOLL_PLAIN_TRIAD
-
 #if defined(__x86_64__)
-__attribute__((target("avx2"))) void triad_avx2(float* c, const float* a, const float* b,
-                                                std::size_t n) LIBCOLL_PLAIN_TRIAD
+    __attribute__((target("avx2"))) void triad_avx2(float* c, const float* a, const float* b,
+                                                    std::size_t n) LIBCOLL_PLAIN_TRIAD
 #if defined(__clang__)
-__attribute__((target("avx512f,avx512vl,avx512bw,avx512dq"), min_vector_width(512)))
+    __attribute__((target("avx512f,avx512vl,avx512bw,avx512dq"), min_vector_width(512)))
 #else
-__attribute__((target("avx512f,avx512vl,avx512bw,avx512dq,prefer-vector-width=512")))
+    __attribute__((target("avx512f,avx512vl,avx512bw,avx512dq,prefer-vector-width=512")))
 #endif
-void triad_avx512(float* c, const float* a, const float* b, std::size_t n) LIBCOLL_PLAIN_TRIAD
+    void triad_avx512(float* c, const float* a, const float* b, std::size_t n) LIBCOLL_PLAIN_TRIAD
 
-__attribute__((target("avx2"))) void triad_avx2_streaming(float* c, const float* a, const float* b, std::size_t n) {
+    __attribute__((target("avx2"))) void triad_avx2_streaming(float* c, const float* a, const float* b,
+                                                              std::size_t n) {
   for (std::size_t i = 0; i < n; i += 8)
     _mm256_stream_ps(c + i, _mm256_add_ps(_mm256_loadu_ps(a + i), _mm256_loadu_ps(b + i)));
   _mm_sfence();
 }
 
-__attribute__((target("avx512f"))) void triad_avx512_streaming(float* c, const float* a, const float* b, std::size_t n) {
+__attribute__((target("avx512f"))) void triad_avx512_streaming(float* c, const float* a, const float* b,
+                                                               std::size_t n) {
   for (std::size_t i = 0; i < n; i += 16)
     _mm512_stream_ps(c + i, _mm512_add_ps(_mm512_loadu_ps(a + i), _mm512_loadu_ps(b + i)));
   _mm_sfence();
@@ -68,10 +69,14 @@ Triad plain_triad() {
   return has_avx512() ? triad_avx512 : __builtin_cpu_supports("avx2") ? triad_avx2 : triad_portable;
 }
 Triad streaming_triad() {
-  return has_avx512() ? triad_avx512_streaming : __builtin_cpu_supports("avx2") ? triad_avx2_streaming : triad_portable;
+  return has_avx512()                     ? triad_avx512_streaming
+         : __builtin_cpu_supports("avx2") ? triad_avx2_streaming
+                                          : triad_portable;
 }
 #else
-Triad plain_triad() { return triad_portable; }
+    Triad plain_triad() {
+  return triad_portable;
+}
 Triad streaming_triad() { return triad_portable; }
 #endif
 
@@ -124,8 +129,10 @@ void print_ratios(std::size_t largest, int repetitions) {
   auto* z = reinterpret_cast<float*>(c.get() + 2048);
   const kernels::ReduceFn reduce = kernels::find_reduce(DType::f32, Op::sum);
   const Triad plain = plain_triad(), streaming = streaming_triad();
-  std::printf("f32 sum, 2 sources, GB/s (2 reads + 1 write), median of %d interleaved repetitions\n", repetitions);
-  std::printf("%12s %10s %10s %6s   %10s %10s %6s\n", "bytes", "ours", "triad", "ratio", "ours nt", "triad nt", "ratio");
+  std::printf("f32 sum, 2 sources, GB/s (2 reads + 1 write), median of %d interleaved repetitions\n",
+              repetitions);
+  std::printf("%12s %10s %10s %6s   %10s %10s %6s\n", "bytes", "ours", "triad", "ratio", "ours nt",
+              "triad nt", "ratio");
   for (std::size_t bytes = 64; bytes <= largest; bytes *= 4) {
     const std::size_t n = bytes / sizeof(float);
     const void* srcs[] = {x, y};
@@ -143,7 +150,8 @@ void print_ratios(std::size_t largest, int repetitions) {
     }
     double g[4];
     for (int i = 0; i < 4; ++i) g[i] = 3e-9 * static_cast<double>(bytes) / median(t[i]);
-    std::printf("%12zu %10.2f %10.2f %6.2f   %10.2f %10.2f %6.2f\n", bytes, g[0], g[1], g[0] / g[1], g[2], g[3], g[2] / g[3]);
+    std::printf("%12zu %10.2f %10.2f %6.2f   %10.2f %10.2f %6.2f\n", bytes, g[0], g[1], g[0] / g[1], g[2],
+                g[3], g[2] / g[3]);
     std::fflush(stdout);
   }
 }
@@ -165,8 +173,10 @@ void bench_reduce(benchmark::State& state, DType dtype, Op op, int source_count,
   const kernels::ReduceSmallFn reduce_small = kernels::find_reduce_small(dtype, op);
   const kernels::ReduceArgs args{&dst, 1, srcs.data(), source_count, count, source_count, false};
   for (auto _ : state) {
-    if (small) reduce_small(dst, srcs.data(), source_count, count, source_count);
-    else reduce(args);
+    if (small)
+      reduce_small(dst, srcs.data(), source_count, count, source_count);
+    else
+      reduce(args);
     benchmark::ClobberMemory();
   }
   state.SetBytesProcessed(state.iterations() * static_cast<std::int64_t>(bytes) * (source_count + 1));
@@ -193,8 +203,11 @@ void register_benchmarks() {
       const std::string name = std::string(name_of(dtype)) + "/" + name_of(op);
       benchmark::RegisterBenchmark(("small/" + name).c_str(), bench_reduce, dtype, op, 2, true)->Arg(16);
       for (const int sources : {2, 3, 4, 8})
-        benchmark::RegisterBenchmark(("reduce/" + name + "/" + std::to_string(sources)).c_str(), bench_reduce, dtype, op,
-                                     sources, false)->Arg(512)->Arg(16 << 10)->Arg(1 << 20);
+        benchmark::RegisterBenchmark(("reduce/" + name + "/" + std::to_string(sources)).c_str(), bench_reduce,
+                                     dtype, op, sources, false)
+            ->Arg(512)
+            ->Arg(16 << 10)
+            ->Arg(1 << 20);
     }
   const auto sizes = [](benchmark::internal::Benchmark* b) { b->RangeMultiplier(4)->Range(1, 64 << 20); };
   sizes(benchmark::RegisterBenchmark("copy/libc", bench_copy, libc_copy));

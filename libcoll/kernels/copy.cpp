@@ -53,7 +53,9 @@ void copy_lines(void* dst, const void* src, std::size_t bytes) {
 }
 
 void copy_lines_cached(void* dst, const void* src, std::size_t bytes) { copy_lines<false>(dst, src, bytes); }
-void copy_lines_streaming(void* dst, const void* src, std::size_t bytes) { copy_lines<true>(dst, src, bytes); }
+void copy_lines_streaming(void* dst, const void* src, std::size_t bytes) {
+  copy_lines<true>(dst, src, bytes);
+}
 #endif
 
 }  // namespace

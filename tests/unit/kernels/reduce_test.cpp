@@ -18,8 +18,10 @@ TEST(FindReduce, NullExactlyWhereUndefined) {
       const auto dtype = static_cast<DType>(t);
       const auto op = static_cast<Op>(o);
       for (const auto target : runnable_targets())
-        EXPECT_EQ(find_reduce_on(target, dtype, op) != nullptr, is_defined(op, dtype)) << to_string({dtype, op});
-      EXPECT_EQ(kernels::find_reduce_small(dtype, op) != nullptr, is_defined(op, dtype)) << to_string({dtype, op});
+        EXPECT_EQ(find_reduce_on(target, dtype, op) != nullptr, is_defined(op, dtype))
+            << to_string({dtype, op});
+      EXPECT_EQ(kernels::find_reduce_small(dtype, op) != nullptr, is_defined(op, dtype))
+          << to_string({dtype, op});
     }
   EXPECT_EQ(kernels::find_reduce(DType::f32, Op::custom), nullptr);
   EXPECT_EQ(kernels::find_reduce_small(DType::f32, Op::custom), nullptr);
@@ -38,7 +40,7 @@ struct Variant {
   const char* name;
   std::size_t src_shift, dst_shift;  // bytes from a 64-byte boundary
   int dst_count;
-  int alias;                         // dst 0 is this source; -1: none
+  int alias;  // dst 0 is this source; -1: none
   bool streaming;
 };
 
@@ -46,7 +48,8 @@ struct Variant {
 class Fixture {
  public:
   Fixture(Kernel kernel, int source_count, Random& random) : kernel_(kernel), size_(size_of(kernel.dtype)) {
-    for (int k = 0; k < source_count; ++k) sources_.push_back(random_elements(kernel.dtype, max_count, random));
+    for (int k = 0; k < source_count; ++k)
+      sources_.push_back(random_elements(kernel.dtype, max_count, random));
     divisor_ = source_count + static_cast<int>(random() % 3);
     want_ = reference_reduce(kernel.dtype, kernel.op, sources_, max_count, divisor_);
     for (const auto target : runnable_targets())
@@ -63,7 +66,8 @@ class Fixture {
     }
     if (v.dst_count == 1 && count <= 65) {
       run(v, count, [&](void* const* dsts, const void* const* srcs) {
-        kernels::find_reduce_small(kernel_.dtype, kernel_.op)(dsts[0], srcs, static_cast<int>(sources_.size()), count, divisor_);
+        kernels::find_reduce_small(kernel_.dtype, kernel_.op)(
+            dsts[0], srcs, static_cast<int>(sources_.size()), count, divisor_);
       });
       verify(v, count, "small");
     }
@@ -111,13 +115,17 @@ class Fixture {
       const auto* p = static_cast<const unsigned char*>(dsts_[static_cast<std::size_t>(d)]);
       const std::size_t bytes = count * size_;
       const auto describe = [&] {
-        return to_string(kernel_) + " on " + target + ", " + v.name + ", sources " + std::to_string(sources_.size()) +
-               ", count " + std::to_string(count) + ", dst " + std::to_string(d) + ", alias " + std::to_string(v.alias) +
-               ", seed " + std::to_string(test_seed());
+        return to_string(kernel_) + " on " + target + ", " + v.name + ", sources " +
+               std::to_string(sources_.size()) + ", count " + std::to_string(count) + ", dst " +
+               std::to_string(d) + ", alias " + std::to_string(v.alias) + ", seed " +
+               std::to_string(test_seed());
       };
-      const auto untouched = [](const unsigned char* q) { return std::all_of(q, q + guard, [](unsigned char b) { return b == 0xA5; }); };
+      const auto untouched = [](const unsigned char* q) {
+        return std::all_of(q, q + guard, [](unsigned char b) { return b == 0xA5; });
+      };
       if (bytes != 0 && std::memcmp(p, want_.data(), bytes) != 0) {
-        const auto at = static_cast<std::size_t>(std::mismatch(p, p + bytes, want_.begin()).first - p) / size_;
+        const auto at =
+            static_cast<std::size_t>(std::mismatch(p, p + bytes, want_.begin()).first - p) / size_;
         FAIL() << describe() << ", element " << at;
       }
       ASSERT_TRUE(untouched(p - guard)) << describe() << ": wrote before the start";
@@ -140,18 +148,22 @@ class Reduce : public testing::TestWithParam<Kernel> {};
 TEST_P(Reduce, MatchesReference) {
   const Kernel kernel = GetParam();
   const std::size_t size = size_of(kernel.dtype);
-  Random random(test_seed() * 1000 + static_cast<unsigned>(kernel.dtype) * 16 + static_cast<unsigned>(kernel.op));
+  Random random(test_seed() * 1000 + static_cast<unsigned>(kernel.dtype) * 16 +
+                static_cast<unsigned>(kernel.op));
   for (const int sources : {1, 2, 3, 4, 5, 6, 7, 8, 9, 16, 33}) {
     Fixture fixture(kernel, sources, random);
-    std::vector<Variant> variants = {
-        {"plain", 0, 0, 1, -1, false},          {"streaming", 0, 0, 1, -1, true},
-        {"three dsts", 0, 0, 3, 0, true},       {"dst off by one element", 0, size, 1, -1, true},
-        {"three dsts cached", 0, 0, 3, -1, false},
-        {"off by one element", size, size, 1, 0, false},
-        {"off by one byte", 1, 1, 1, -1, true}, {"off by one byte, three dsts", 1, 1, 3, 0, false}};
+    std::vector<Variant> variants = {{"plain", 0, 0, 1, -1, false},
+                                     {"streaming", 0, 0, 1, -1, true},
+                                     {"three dsts", 0, 0, 3, 0, true},
+                                     {"dst off by one element", 0, size, 1, -1, true},
+                                     {"three dsts cached", 0, 0, 3, -1, false},
+                                     {"off by one element", size, size, 1, 0, false},
+                                     {"off by one byte", 1, 1, 1, -1, true},
+                                     {"off by one byte, three dsts", 1, 1, 3, 0, false}};
     for (int k = 0; k < std::min(sources, 4); ++k) variants.push_back({"alias", 0, 0, 1, k, k % 2 == 1});
     variants.push_back({"alias with the last", 0, 0, 1, sources - 1, false});
-    std::stable_sort(variants.begin(), variants.end(), [](auto& a, auto& b) { return a.src_shift < b.src_shift; });
+    std::stable_sort(variants.begin(), variants.end(),
+                     [](auto& a, auto& b) { return a.src_shift < b.src_shift; });
     for (const Variant& v : variants)
       for (const std::size_t count : counts) {
         // The longest calls of many sources repeat what the shorter ones showed.
@@ -174,19 +186,23 @@ TEST(ReduceBounds, NeverLeavesTheBuffers) {
     const std::size_t size = size_of(kernel.dtype);
     for (std::size_t count = 0; count <= 70; ++count) {
       const std::size_t bytes = count * size;
-      const std::vector<Bytes> data = {random_elements(kernel.dtype, count, random), random_elements(kernel.dtype, count, random)};
+      const std::vector<Bytes> data = {random_elements(kernel.dtype, count, random),
+                                       random_elements(kernel.dtype, count, random)};
       const Bytes want = reference_reduce(kernel.dtype, kernel.op, data, count, 2);
       for (const bool at_end : {false, true}) {
         const auto place = [&](const GuardedPages& g) { return at_end ? g.last(bytes) : g.first(); };
-        if (bytes != 0) std::memcpy(place(a), data[0].data(), bytes), std::memcpy(place(b), data[1].data(), bytes);
+        if (bytes != 0)
+          std::memcpy(place(a), data[0].data(), bytes), std::memcpy(place(b), data[1].data(), bytes);
         const void* srcs[] = {place(a), place(b)};
         void* dst = place(c);
         for (const auto target : runnable_targets()) {
           find_reduce_on(target, kernel.dtype, kernel.op)({&dst, 1, srcs, 2, count, 2, count % 2 == 1});
-          ASSERT_TRUE(std::equal(want.begin(), want.end(), place(c))) << to_string(kernel) << " count " << count;
+          ASSERT_TRUE(std::equal(want.begin(), want.end(), place(c)))
+              << to_string(kernel) << " count " << count;
         }
         kernels::find_reduce_small(kernel.dtype, kernel.op)(dst, srcs, 2, count, 2);
-        ASSERT_TRUE(std::equal(want.begin(), want.end(), place(c))) << to_string(kernel) << " count " << count;
+        ASSERT_TRUE(std::equal(want.begin(), want.end(), place(c)))
+            << to_string(kernel) << " count " << count;
       }
     }
   }

@@ -27,9 +27,12 @@ SmallFormat::SmallFormat(int bits, int mantissa_bits, int bias, bool has_infinit
 float SmallFormat::decode(unsigned code) const {
   const unsigned half = codes() / 2, magnitude = code % half;
   double v;
-  if (magnitude + 1 < values_.size()) v = values_[magnitude];
-  else if (has_infinity_ && magnitude + 1 == values_.size()) v = std::numeric_limits<double>::infinity();
-  else return std::numeric_limits<float>::quiet_NaN();
+  if (magnitude + 1 < values_.size())
+    v = values_[magnitude];
+  else if (has_infinity_ && magnitude + 1 == values_.size())
+    v = std::numeric_limits<double>::infinity();
+  else
+    return std::numeric_limits<float>::quiet_NaN();
   return static_cast<float>(code >= half ? -v : v);
 }
 
@@ -92,7 +95,9 @@ F float_op(Op op, F a, F b) {
 }
 
 template <class F>
-F one_nan(F v) { return std::isnan(v) ? std::numeric_limits<F>::quiet_NaN() : v; }
+F one_nan(F v) {
+  return std::isnan(v) ? std::numeric_limits<F>::quiet_NaN() : v;
+}
 
 template <class T>
 Bytes integers(Op op, const std::vector<Bytes>& srcs, std::size_t count) {

@@ -28,18 +28,21 @@ void check_scalar(DType dtype) {
       ASSERT_EQ(kernels::encode<F>(got), format.nan());
       continue;
     }
-    ASSERT_EQ(std::bit_cast<std::uint32_t>(got), std::bit_cast<std::uint32_t>(want)) << name_of(dtype) << " code " << code;
+    ASSERT_EQ(std::bit_cast<std::uint32_t>(got), std::bit_cast<std::uint32_t>(want))
+        << name_of(dtype) << " code " << code;
     ASSERT_EQ(kernels::encode<F>(got), code) << name_of(dtype);
     if (code >= format.codes() / 2) continue;
     const float next = format.decode(code + 1);
     const float tie = std::isfinite(next) ? want + (next - want) / 2 : want * 1.0625f;
-    for (const float x : {tie, std::nextafter(tie, 0.0f), std::nextafter(tie, std::numeric_limits<float>::infinity())})
+    for (const float x :
+         {tie, std::nextafter(tie, 0.0f), std::nextafter(tie, std::numeric_limits<float>::infinity())})
       check_encode(x);
   }
   const float largest = std::numeric_limits<float>::max();
-  for (const float x : {448.0f, 464.0f, 464.00003f, 479.9f, 480.0f, 57344.0f, 61439.9f, 61440.0f, 65504.0f, 65519.9f,
-                        65520.0f, 65536.0f, largest, largest * (1 - 1.0f / 256), std::numeric_limits<float>::denorm_min(),
-                        std::numeric_limits<float>::infinity(), 0.0f})
+  for (const float x :
+       {448.0f, 464.0f, 464.00003f, 479.9f, 480.0f, 57344.0f, 61439.9f, 61440.0f, 65504.0f, 65519.9f,
+        65520.0f, 65536.0f, largest, largest * (1 - 1.0f / 256), std::numeric_limits<float>::denorm_min(),
+        std::numeric_limits<float>::infinity(), 0.0f})
     check_encode(x);
 }
 
@@ -72,15 +75,19 @@ TEST(SmallFloat, EveryCodeOnEveryTarget) {
     for (const Op op : {Op::sum, Op::prod, Op::avg, Op::min, Op::max}) {
       for (unsigned other = 0; other < codes; other += codes == 256 ? 1 : 2477) {
         Bytes second;
-        for (unsigned c = 0; c < codes; ++c) second.insert(second.end(), all.begin() + other * size, all.begin() + (other + 1) * size);
-        const std::vector<Bytes> srcs = other == 0 ? std::vector<Bytes>{all} : std::vector<Bytes>{all, second};
+        for (unsigned c = 0; c < codes; ++c)
+          second.insert(second.end(), all.begin() + other * size, all.begin() + (other + 1) * size);
+        const std::vector<Bytes> srcs =
+            other == 0 ? std::vector<Bytes>{all} : std::vector<Bytes>{all, second};
         const Bytes want = reference_reduce(dtype, op, srcs, codes, 3);
         const void* pointers[] = {all.data(), second.data()};
         Bytes got(all.size());
         void* dst = got.data();
         for (const auto target : runnable_targets()) {
-          find_reduce_on(target, dtype, op)({&dst, 1, pointers, static_cast<int>(srcs.size()), codes, 3, false});
-          ASSERT_EQ(got, want) << to_string({dtype, op}) << " with code " << other << " on " << target_name(target);
+          find_reduce_on(target, dtype,
+                         op)({&dst, 1, pointers, static_cast<int>(srcs.size()), codes, 3, false});
+          ASSERT_EQ(got, want) << to_string({dtype, op}) << " with code " << other << " on "
+                               << target_name(target);
         }
       }
     }

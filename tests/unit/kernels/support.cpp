@@ -42,16 +42,17 @@ void append(Bytes& out, T v) {
 template <class Bits>
 Bits random_float(int mantissa_bits, Random& random) {
   constexpr int bits = 8 * sizeof(Bits);
-  const Bits sign = static_cast<Bits>(Bits{1} << (bits - 1)), mantissa = static_cast<Bits>((Bits{1} << mantissa_bits) - 1);
+  const Bits sign = static_cast<Bits>(Bits{1} << (bits - 1)),
+             mantissa = static_cast<Bits>((Bits{1} << mantissa_bits) - 1);
   const Bits exponent = static_cast<Bits>((sign - 1) & ~mantissa);
   const Bits noise = static_cast<Bits>(random());
   switch (random() % 160) {
-    case 0: return noise & sign;                                            // a zero
-    case 1: return static_cast<Bits>((noise & sign) | exponent);            // an infinity
-    case 2: return static_cast<Bits>(noise | exponent | 1);                 // NaN, quiet or not
-    case 3: return static_cast<Bits>(noise & (sign | mantissa));            // subnormal
-    case 4: return static_cast<Bits>((noise & sign) | (exponent - 1));      // largest
-    case 5: return noise;                                                   // anything
+    case 0: return noise & sign;                                        // a zero
+    case 1: return static_cast<Bits>((noise & sign) | exponent);        // an infinity
+    case 2: return static_cast<Bits>(noise | exponent | 1);             // NaN, quiet or not
+    case 3: return static_cast<Bits>(noise & (sign | mantissa));        // subnormal
+    case 4: return static_cast<Bits>((noise & sign) | (exponent - 1));  // largest
+    case 5: return noise;                                               // anything
     default: break;
   }
   // Near one, so that sums meet rounding ties and products stay finite for a while.
@@ -73,15 +74,23 @@ T random_integer(Random& random) {
 void append_element(DType dtype, Bytes& out, Random& random) {
   // Indices collide often, so that ties are decided by the index and by the order.
   const auto index = [&] { return static_cast<std::int32_t>(random() % 5) - 2; };
-  const auto padding = [&](int bytes) { for (int i = 0; i < bytes; ++i) append(out, static_cast<std::uint8_t>(random())); };
+  const auto padding = [&](int bytes) {
+    for (int i = 0; i < bytes; ++i) append(out, static_cast<std::uint8_t>(random()));
+  };
   const auto f32 = [&] { append(out, random() % 2 ? 0x3F800000u : random_float<std::uint32_t>(23, random)); };
-  const auto f64 = [&] { append(out, random() % 2 ? std::uint64_t{0x3FF} << 52 : random_float<std::uint64_t>(52, random)); };
+  const auto f64 = [&] {
+    append(out, random() % 2 ? std::uint64_t{0x3FF} << 52 : random_float<std::uint64_t>(52, random));
+  };
   switch (dtype) {
     case DType::f32_i32: f32(), append(out, index()); return;
     case DType::f64_i32: f64(), append(out, index()), padding(4); return;
-    case DType::i64_i32: append(out, random_integer<std::int64_t>(random)), append(out, index()), padding(4); return;
+    case DType::i64_i32:
+      append(out, random_integer<std::int64_t>(random)), append(out, index()), padding(4);
+      return;
     case DType::i32_i32: append(out, random_integer<std::int32_t>(random)), append(out, index()); return;
-    case DType::i16_i32: append(out, random_integer<std::int16_t>(random)), padding(2), append(out, index()); return;
+    case DType::i16_i32:
+      append(out, random_integer<std::int16_t>(random)), padding(2), append(out, index());
+      return;
     case DType::f32_f32: f32(), f32(); return;
     case DType::f64_f64: f64(), f64(); return;
     case DType::f16: append(out, random_float<std::uint16_t>(10, random)); return;
