@@ -3,9 +3,9 @@
 //
 // A policy P says what one vector means:
 //   Mem, Tag            lane in memory and its Highway tag
-//   lanes_per_element   how many lanes one element of ReduceArgs::count has
-//   lanes_per_unit      how many of them cannot be separated
+//   lanes_per_unit      how many lanes cannot be separated
 //   P(divisor), widen(vector) -> accumulator, combine(acc, acc) -> acc, narrow(acc) -> vector
+// ReduceArgs::count is in lanes here; fold_lanes adapts types whose elements have several.
 // The accumulator never leaves registers, so sources are read once and every dst is written once.
 #if defined(LIBCOLL_KERNELS_FOLD_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef LIBCOLL_KERNELS_FOLD_INL_H_
@@ -28,6 +28,9 @@ namespace libcoll::kernels {
 namespace HWY_NAMESPACE {
 namespace {
 namespace hn = hwy::HWY_NAMESPACE;
+
+// Payloads below this are not worth any preparation.
+inline constexpr std::size_t short_bytes = 4096;
 
 template <class P> using VecOf = hn::Vec<typename P::Tag>;
 
@@ -59,11 +62,27 @@ HWY_INLINE std::size_t lanes_to_alignment(const typename P::Mem* p) {
   return bytes % unit_bytes == 0 ? bytes / sizeof(typename P::Mem) : 0;
 }
 
+template <class P>
+HWY_INLINE VecOf<P> load(const typename P::Mem* p) {
+#if HWY_TARGET == HWY_SCALAR  // its LoadU is a plain dereference, which needs an aligned pointer
+  typename P::Mem lane;
+  std::memcpy(&lane, static_cast<const void*>(p), sizeof lane);
+  return hn::Set(typename P::Tag(), lane);
+#else
+  return hn::LoadU(typename P::Tag(), p);
+#endif
+}
+
 template <class P, bool kStream>
 HWY_INLINE void store(VecOf<P> v, typename P::Mem* p) {
+#if HWY_TARGET == HWY_SCALAR
+  const typename P::Mem lane = hn::GetLane(v);
+  std::memcpy(static_cast<void*>(p), &lane, sizeof lane);
+#else
   // Highway's Stream always writes 16 bytes or more, even of a narrower vector.
   if constexpr (kStream && vector_bytes<P>() >= 16) hn::Stream(v, typename P::Tag(), p);
   else hn::StoreU(v, typename P::Tag(), p);
+#endif
 }
 
 // Fewer lanes than a vector has, for any number of sources and destinations.
@@ -80,12 +99,12 @@ HWY_NOINLINE void fold_partial(const P& p, const ReduceArgs& a, std::size_t i, s
 #else
   HWY_ALIGN typename P::Mem buffer[hn::MaxLanes(tag)] = {};
   const std::size_t bytes = lanes * sizeof(typename P::Mem);
-  const auto load = [&](int k) {
+  const auto gather = [&](int k) HWY_ATTR {
     std::memcpy(buffer, static_cast<const void*>(source<P>(a, k) + i), bytes);
-    return hn::Load(tag, buffer);
+    return p.widen(hn::Load(tag, buffer));
   };
-  auto acc = p.widen(load(0));
-  for (int k = 1; k < a.source_count; ++k) acc = p.combine(acc, p.widen(load(k)));
+  auto acc = gather(0);
+  for (int k = 1; k < a.source_count; ++k) acc = p.combine(acc, gather(k));
   hn::Store(p.narrow(acc), tag, buffer);
   for (int d = 0; d < a.dst_count; ++d)
     std::memcpy(static_cast<void*>(destination<P>(a, d) + i), buffer, bytes);
@@ -98,11 +117,11 @@ struct FixedFold {
   const P& p;
   const typename P::Mem* s[kSources];
 
-  HWY_INLINE auto load(int k, std::size_t i) const { return p.widen(hn::LoadU(typename P::Tag(), s[k] + i)); }
+  HWY_INLINE auto operand(int k, std::size_t i) const { return p.widen(load<P>(s[k] + i)); }
   HWY_INLINE VecOf<P> at(std::size_t i) const {
-    auto acc = p.combine(load(0, i), load(1, i));
-    if constexpr (kSources > 2) acc = p.combine(acc, load(2, i));
-    if constexpr (kSources > 3) acc = p.combine(acc, load(3, i));
+    auto acc = p.combine(operand(0, i), operand(1, i));
+    if constexpr (kSources > 2) acc = p.combine(acc, operand(2, i));
+    if constexpr (kSources > 3) acc = p.combine(acc, operand(3, i));
     return p.narrow(acc);
   }
 };
@@ -115,75 +134,96 @@ HWY_INLINE std::size_t fold_fixed(const P& p, const ReduceArgs& a, std::size_t i
   for (int k = 0; k < kSources; ++k) fold.s[k] = source<P>(a, k);
   typename P::Mem* dst = destination<P>(a, 0);
   for (; i + 4 * n <= lanes; i += 4 * n) {
-    const auto v0 = fold.at(i), v1 = fold.at(i + n), v2 = fold.at(i + 2 * n), v3 = fold.at(i + 3 * n);
-    store<P, kStream>(v0, dst + i);
-    store<P, kStream>(v1, dst + i + n);
-    store<P, kStream>(v2, dst + i + 2 * n);
-    store<P, kStream>(v3, dst + i + 3 * n);
+    store<P, kStream>(fold.at(i), dst + i);
+    store<P, kStream>(fold.at(i + n), dst + i + n);
+    store<P, kStream>(fold.at(i + 2 * n), dst + i + 2 * n);
+    store<P, kStream>(fold.at(i + 3 * n), dst + i + 3 * n);
   }
   for (; i + n <= lanes; i += n) store<P, kStream>(fold.at(i), dst + i);
   return i;
 }
 
+// Up to four vectors to their places in one destination.
+template <class P, class... V>
+HWY_INLINE void put(const ReduceArgs& a, int d, std::size_t i, V... v) {
+  typename P::Mem* to = destination<P>(a, d) + i;
+  const std::size_t n = hn::Lanes(typename P::Tag());
+  std::size_t k = 0;
+  if (a.streaming && is_aligned<P>(to)) (store<P, true>(v, to + n * k++), ...);
+  else (store<P, false>(v, to + n * k++), ...);
+}
+
 // Any number of both. Four accumulators walk all sources before the results go to all dsts.
 template <class P>
-HWY_INLINE std::size_t fold_any(const P& p, const ReduceArgs& a, std::size_t i, std::size_t lanes) {
-  const typename P::Tag tag;
-  const std::size_t n = hn::Lanes(tag);
-  const auto load = [&](int k, std::size_t at) HWY_ATTR { return p.widen(hn::LoadU(tag, source<P>(a, k) + at)); };
-  const auto put = [&](int d, std::size_t at, VecOf<P> v) HWY_ATTR {
-    typename P::Mem* to = destination<P>(a, d) + at;
-    if (a.streaming && is_aligned<P>(to)) store<P, true>(v, to);
-    else store<P, false>(v, to);
-  };
+HWY_NOINLINE std::size_t fold_any(const P& p, const ReduceArgs& a, std::size_t i, std::size_t lanes) {
+  const std::size_t n = hn::Lanes(typename P::Tag());
   for (; i + 4 * n <= lanes; i += 4 * n) {
-    auto a0 = load(0, i), a1 = load(0, i + n), a2 = load(0, i + 2 * n), a3 = load(0, i + 3 * n);
+    const typename P::Mem* s = source<P>(a, 0) + i;
+    auto a0 = p.widen(load<P>(s)), a1 = p.widen(load<P>(s + n));
+    auto a2 = p.widen(load<P>(s + 2 * n)), a3 = p.widen(load<P>(s + 3 * n));
     for (int k = 1; k < a.source_count; ++k) {
-      a0 = p.combine(a0, load(k, i));
-      a1 = p.combine(a1, load(k, i + n));
-      a2 = p.combine(a2, load(k, i + 2 * n));
-      a3 = p.combine(a3, load(k, i + 3 * n));
+      s = source<P>(a, k) + i;
+      a0 = p.combine(a0, p.widen(load<P>(s)));
+      a1 = p.combine(a1, p.widen(load<P>(s + n)));
+      a2 = p.combine(a2, p.widen(load<P>(s + 2 * n)));
+      a3 = p.combine(a3, p.widen(load<P>(s + 3 * n)));
     }
     const auto v0 = p.narrow(a0), v1 = p.narrow(a1), v2 = p.narrow(a2), v3 = p.narrow(a3);
-    for (int d = 0; d < a.dst_count; ++d) {
-      put(d, i, v0);
-      put(d, i + n, v1);
-      put(d, i + 2 * n, v2);
-      put(d, i + 3 * n, v3);
-    }
+    for (int d = 0; d < a.dst_count; ++d) put<P>(a, d, i, v0, v1, v2, v3);
   }
   for (; i + n <= lanes; i += n) {
-    auto acc = load(0, i);
-    for (int k = 1; k < a.source_count; ++k) acc = p.combine(acc, load(k, i));
+    auto acc = p.widen(load<P>(source<P>(a, 0) + i));
+    for (int k = 1; k < a.source_count; ++k) acc = p.combine(acc, p.widen(load<P>(source<P>(a, k) + i)));
     const auto v = p.narrow(acc);
-    for (int d = 0; d < a.dst_count; ++d) put(d, i, v);
+    for (int d = 0; d < a.dst_count; ++d) put<P>(a, d, i, v);
   }
   return i;
 }
 
-// The ReduceFn of a policy.
+// Everything but the short common case.
 template <class P>
-void fold(const ReduceArgs& a) noexcept {
+HWY_NOINLINE void fold_general(const ReduceArgs& a) {
   const P p(a.divisor);
-  const std::size_t lanes = a.count * P::lanes_per_element;
+  const std::size_t lanes = a.count;
   std::size_t i = 0;
-  // Stores that straddle cache lines cost twice; below 4 KiB lining them up costs more.
-  if (lanes * sizeof(typename P::Mem) >= (a.streaming ? 2 * vector_bytes<P>() : 4096)) {
+  // Stores that straddle cache lines cost twice; in short runs lining them up costs more.
+  if (lanes * sizeof(typename P::Mem) >= (a.streaming ? 2 * vector_bytes<P>() : short_bytes)) {
     i = lanes_to_alignment<P>(destination<P>(a, 0));
     if (i != 0) fold_partial(p, a, 0, i);
   }
-  if (a.dst_count == 1 && a.source_count == 2) {
-    const bool stream = a.streaming && is_aligned<P>(destination<P>(a, 0) + i);
-    i = stream ? fold_fixed<P, 2, true>(p, a, i, lanes) : fold_fixed<P, 2, false>(p, a, i, lanes);
-  } else if (a.dst_count == 1 && a.source_count == 3 && !a.streaming) {
+  const bool one = a.dst_count == 1;
+  if (one && a.source_count == 2 && a.streaming && is_aligned<P>(destination<P>(a, 0) + i)) {
+    i = fold_fixed<P, 2, true>(p, a, i, lanes);
+  } else if (one && a.source_count == 2 && !a.streaming) {
+    i = fold_fixed<P, 2, false>(p, a, i, lanes);
+  } else if (one && a.source_count == 3 && !a.streaming) {
     i = fold_fixed<P, 3, false>(p, a, i, lanes);
-  } else if (a.dst_count == 1 && a.source_count == 4 && !a.streaming) {
+  } else if (one && a.source_count == 4 && !a.streaming) {
     i = fold_fixed<P, 4, false>(p, a, i, lanes);
   } else {
     i = fold_any(p, a, i, lanes);
   }
   if (i < lanes) fold_partial(p, a, i, lanes - i);
   if (a.streaming) hwy::FlushStream();
+}
+
+// The ReduceFn of a policy.
+template <class P>
+void fold(const ReduceArgs& a) noexcept {
+  const std::size_t lanes = a.count;
+  const bool is_short = lanes < short_bytes / sizeof(typename P::Mem);
+  if (!(is_short && a.source_count == 2 && a.dst_count == 1 && !a.streaming)) return fold_general<P>(a);
+  const P p(a.divisor);
+  const std::size_t i = fold_fixed<P, 2, false>(p, a, 0, lanes);
+  if (i < lanes) fold_partial(p, a, i, lanes - i);
+}
+
+// The same for elements of several lanes.
+template <class P, std::size_t lanes_per_element>
+void fold_lanes(const ReduceArgs& a) noexcept {
+  ReduceArgs lanes = a;
+  lanes.count *= lanes_per_element;
+  fold<P>(lanes);
 }
 
 }  // namespace

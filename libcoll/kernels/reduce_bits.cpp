@@ -23,11 +23,11 @@ struct Xor {
   template <class V> HWY_INLINE V operator()(V a, V b) const { return hn::Xor(a, b); }
 };
 
-template <std::size_t element_bytes, class Operation>
+template <class Operation>
 struct Bitwise {
   using Mem = std::uint8_t;
   using Tag = hn::ScalableTag<Mem>;
-  static constexpr std::size_t lanes_per_element = element_bytes, lanes_per_unit = 1;
+  static constexpr std::size_t lanes_per_unit = 1;
 
   explicit Bitwise(int) {}
   HWY_INLINE VecOf<Bitwise> widen(VecOf<Bitwise> v) const { return v; }
@@ -40,7 +40,7 @@ template <class T, class Operation>
 struct Logical {
   using Mem = T;
   using Tag = hn::ScalableTag<T>;
-  static constexpr std::size_t lanes_per_element = 1, lanes_per_unit = 1;
+  static constexpr std::size_t lanes_per_unit = 1;
 
   explicit Logical(int) {}
   HWY_INLINE VecOf<Logical> widen(VecOf<Logical> v) const {
@@ -63,9 +63,9 @@ ReduceFn logical(Op op) {
 template <std::size_t element_bytes>
 ReduceFn bitwise(Op op) {
   switch (op) {
-    case Op::band: return fold<Bitwise<element_bytes, And>>;
-    case Op::bor: return fold<Bitwise<element_bytes, Or>>;
-    case Op::bxor: return fold<Bitwise<element_bytes, Xor>>;
+    case Op::band: return fold_lanes<Bitwise<And>, element_bytes>;
+    case Op::bor: return fold_lanes<Bitwise<Or>, element_bytes>;
+    case Op::bxor: return fold_lanes<Bitwise<Xor>, element_bytes>;
     default: return nullptr;
   }
 }

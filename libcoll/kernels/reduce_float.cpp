@@ -15,12 +15,11 @@ namespace libcoll::kernels {
 namespace HWY_NAMESPACE {
 namespace {
 
-// An operation on plain lanes; kLanes of them make an element (2 for complex numbers).
-template <class T, template <class> class Operation, std::size_t kLanes = 1>
+template <class T, template <class> class Operation>
 struct Lanewise {
   using Mem = T;
   using Tag = hn::ScalableTag<T>;
-  static constexpr std::size_t lanes_per_element = kLanes, lanes_per_unit = 1;
+  static constexpr std::size_t lanes_per_unit = 1;
   Operation<Tag> operation;
 
   explicit Lanewise(int divisor) : operation(divisor) {}
@@ -52,7 +51,7 @@ template <class T>
 struct ComplexProd {
   using Mem = T;
   using Tag = hn::ScalableTag<T>;
-  static constexpr std::size_t lanes_per_element = 2, lanes_per_unit = 2;
+  static constexpr std::size_t lanes_per_unit = 2;
 
   explicit ComplexProd(int) {}
   HWY_INLINE VecOf<ComplexProd> widen(VecOf<ComplexProd> v) const { return v; }
@@ -64,15 +63,15 @@ struct ComplexProd {
   HWY_INLINE VecOf<ComplexProd> narrow(VecOf<ComplexProd> v) const { return canonical(Tag(), v); }
 };
 template <class T>
-constexpr ReduceFn complex_prod = fold<ComplexProd<T>>;
+constexpr ReduceFn complex_prod = fold_lanes<ComplexProd<T>, 2>;
 #endif
 
 template <class T>
 ReduceFn complex(Op op) {
   switch (op) {
-    case Op::sum: return fold<Lanewise<T, Sum, 2>>;
+    case Op::sum: return fold_lanes<Lanewise<T, Sum>, 2>;
     case Op::prod: return complex_prod<T>;
-    case Op::avg: return fold<Lanewise<T, Avg, 2>>;
+    case Op::avg: return fold_lanes<Lanewise<T, Avg>, 2>;
     default: return nullptr;
   }
 }

@@ -57,7 +57,8 @@ struct Prod {
     const hn::RepartitionToNarrow<D> half;
     const auto a32 = hn::BitCast(half, a), b32 = hn::BitCast(half, b);
     const auto cross = hn::BitCast(tag, hn::Mul(a32, hn::Shuffle2301(b32)));
-    const auto high = hn::Add(hn::ShiftLeft<32>(cross), hn::And(cross, hn::Set(tag, ~std::uint64_t{0} << 32)));
+    const auto upper = hn::And(cross, hn::Set(tag, ~std::uint64_t{0} << 32));
+    const auto high = hn::Add(hn::ShiftLeft<32>(cross), upper);
     return hn::Add(hn::MulEven(a32, b32), high);
   }
 #endif
@@ -67,7 +68,7 @@ template <class T, class Operation>
 struct Integer {
   using Mem = T;
   using Tag = hn::ScalableTag<T>;
-  static constexpr std::size_t lanes_per_element = 1, lanes_per_unit = 1;
+  static constexpr std::size_t lanes_per_unit = 1;
 
   explicit Integer(int) {}
   HWY_INLINE VecOf<Integer> widen(VecOf<Integer> v) const { return v; }

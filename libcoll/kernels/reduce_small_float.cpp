@@ -21,7 +21,7 @@ struct SmallFloat {
   using Convert = typename ConversionOf<F>::type;
   using Tag = typename Convert::Tag;
   using Acc = hn::Vec<F32>;
-  static constexpr std::size_t lanes_per_element = 1, lanes_per_unit = 1;
+  static constexpr std::size_t lanes_per_unit = 1;
   Operation<F32> operation;
 
   explicit SmallFloat(int divisor) : operation(divisor) {}
@@ -36,7 +36,7 @@ struct Bfloat16 {
   using Mem = std::uint16_t;
   using Tag = hn::Rebind<Mem, F32>;
   using Acc = hn::Vec<F32>;
-  static constexpr std::size_t lanes_per_element = 1, lanes_per_unit = 1;
+  static constexpr std::size_t lanes_per_unit = 1;
   Operation<F32> operation;
 
   explicit Bfloat16(int divisor) : operation(divisor) {}
@@ -57,7 +57,7 @@ struct Bfloat16 {
   using Mem = std::uint16_t;
   using Tag = hn::ScalableTag<Mem>;
   struct Acc { hn::Vec<F32> even, odd; };
-  static constexpr std::size_t lanes_per_element = 1, lanes_per_unit = 1;
+  static constexpr std::size_t lanes_per_unit = 1;
   Operation<F32> operation;
 
   explicit Bfloat16(int divisor) : operation(divisor) {}

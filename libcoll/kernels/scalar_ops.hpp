@@ -75,19 +75,19 @@ struct Complex {
   static Acc divide(Acc v, int by) noexcept { return {v.re / static_cast<T>(by), v.im / static_cast<T>(by)}; }
 };
 
+// Memory is seen as bytes: copying a struct need not keep its padding, which the result zeroes.
 template <class V, class I>
 struct Pair {
-  using Mem = ValueIndex<V, I>;
-  using Acc = Mem;
-  static Acc decode(const Mem& v) noexcept { return v; }
-  static Mem encode(const Acc& v) noexcept {
-    Mem out;
-    std::memset(static_cast<void*>(&out), 0, sizeof out);  // padding bytes are zero, not whatever
-    out.value = v.value;
-    out.index = v.index;
-    if constexpr (std::is_floating_point_v<V>) out.value = canonical(out.value);
-    if constexpr (std::is_floating_point_v<I>) out.index = canonical(out.index);
-    return out;
+  using Acc = ValueIndex<V, I>;
+  struct Mem { unsigned char bytes[sizeof(Acc)]; };
+  static Acc decode(const Mem& m) noexcept { return std::bit_cast<Acc>(m); }
+  static Mem encode(Acc v) noexcept {
+    if constexpr (std::is_floating_point_v<V>) v.value = canonical(v.value);
+    if constexpr (std::is_floating_point_v<I>) v.index = canonical(v.index);
+    Mem m{};
+    std::memcpy(m.bytes + offsetof(Acc, value), &v.value, sizeof(V));
+    std::memcpy(m.bytes + offsetof(Acc, index), &v.index, sizeof(I));
+    return m;
   }
 };
 

@@ -52,7 +52,8 @@ struct IntegerConversion {
     constexpr std::uint32_t below_half = (1u << (F::shift - 1)) - 1;
     const auto odd = hn::And(hn::ShiftRight<F::shift>(abs), hn::Set(u, 1u));
     // The wrap of abs < rebias is harmless: those lanes take `tiny`.
-    const auto rounded = hn::ShiftRight<F::shift>(hn::Add(hn::Add(abs, odd), hn::Set(u, below_half - F::rebias)));
+    const auto raised = hn::Add(hn::Add(abs, odd), hn::Set(u, below_half - F::rebias));
+    const auto rounded = hn::ShiftRight<F::shift>(raised);
     auto code = hn::IfThenElse(hn::Lt(abs, hn::Set(u, F::min_normal)), tiny,
                                hn::Min(rounded, hn::Set(u, F::overflow)));
     code = hn::Or(code, hn::And(hn::ShiftRight<F::sign_shift>(all), hn::Set(u, F::magnitude + 1)));

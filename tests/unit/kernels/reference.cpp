@@ -1,6 +1,8 @@
 #include "tests/unit/kernels/reference.hpp"
 
 #include <algorithm>
+#include <array>
+#include <bit>
 #include <cmath>
 #include <complex>
 #include <cstring>
@@ -25,9 +27,12 @@ SmallFormat::SmallFormat(int bits, int mantissa_bits, int bias, bool has_infinit
 float SmallFormat::decode(unsigned code) const {
   const unsigned half = codes() / 2, magnitude = code % half;
   double v;
-  if (magnitude + 1 < values_.size()) v = values_[magnitude];
-  else if (has_infinity_ && magnitude + 1 == values_.size()) v = std::numeric_limits<double>::infinity();
-  else return std::numeric_limits<float>::quiet_NaN();
+  if (magnitude + 1 < values_.size())
+    v = values_[magnitude];
+  else if (has_infinity_ && magnitude + 1 == values_.size())
+    v = std::numeric_limits<double>::infinity();
+  else
+    return std::numeric_limits<float>::quiet_NaN();
   return static_cast<float>(code >= half ? -v : v);
 }
 
@@ -90,7 +95,9 @@ F float_op(Op op, F a, F b) {
 }
 
 template <class F>
-F one_nan(F v) { return std::isnan(v) ? std::numeric_limits<F>::quiet_NaN() : v; }
+F one_nan(F v) {
+  return std::isnan(v) ? std::numeric_limits<F>::quiet_NaN() : v;
+}
 
 template <class T>
 Bytes integers(Op op, const std::vector<Bytes>& srcs, std::size_t count) {
@@ -153,9 +160,10 @@ Bytes complexes(Op op, const std::vector<Bytes>& srcs, std::size_t count, int di
 template <class V, class I>
 Bytes pairs(Op op, const std::vector<Bytes>& srcs, std::size_t count) {
   using P = ValueIndex<V, I>;
+  using Raw = std::array<unsigned char, sizeof(P)>;  // a struct would lose its padding in copies
   const auto beats = [=](V a, V b) { return op == Op::minloc ? a < b : b < a; };
-  return fold<P>(
-      srcs, count, [](const P& v) { return v; },
+  return fold<Raw>(
+      srcs, count, [](const Raw& raw) { return std::bit_cast<P>(raw); },
       [=](const P& a, const P& b) {
         const bool a_nan = a.value != a.value, b_nan = b.value != b.value;
         if (a_nan != b_nan) return a_nan ? a : b;
@@ -164,11 +172,12 @@ Bytes pairs(Op op, const std::vector<Bytes>& srcs, std::size_t count) {
         return b.index < a.index ? b : a;
       },
       [](const P& v) {
-        P p;
-        std::memset(static_cast<void*>(&p), 0, sizeof p);
-        p.value = v.value != v.value ? std::numeric_limits<V>::quiet_NaN() : v.value;
-        p.index = v.index != v.index ? std::numeric_limits<I>::quiet_NaN() : v.index;
-        return p;
+        const V value = v.value != v.value ? std::numeric_limits<V>::quiet_NaN() : v.value;
+        const I index = v.index != v.index ? std::numeric_limits<I>::quiet_NaN() : v.index;
+        Raw raw{};
+        std::memcpy(raw.data() + offsetof(P, value), &value, sizeof value);
+        std::memcpy(raw.data() + offsetof(P, index), &index, sizeof index);
+        return raw;
       });
 }
 
