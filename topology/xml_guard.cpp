@@ -22,7 +22,8 @@ constexpr std::size_t max_xml_bytes = 32u << 20;
 constexpr std::size_t max_depth = 64;
 constexpr std::size_t max_elements = 200000;
 constexpr std::size_t max_attributes = 40;
-constexpr std::size_t max_set_words = 8u << 20;  // all CPU sets together, 64 CPUs each
+constexpr std::size_t max_set_words = 4u << 20;  // all CPU sets together, 64 CPUs each
+constexpr int max_numa_nodes = 4096;             // the reader compares them pairwise
 
 // Thrown inside this file only; guard_hwloc_xml turns it into a Failure.
 struct Bad {
@@ -275,6 +276,7 @@ class Guard {
     const std::string_view* os_index = tag.find("os_index");
     if (type == "PU") claim(os_index, o.cpus, pus_, type);
     if (type == "NUMANode") claim(os_index, o.nodes, numa_nodes_, type);
+    if (numa_nodes_.count() > max_numa_nodes) throw Bad{"too many NUMA nodes"};
   }
 
   // PUs and NUMA nodes own the bit of their os_index, and nobody else does.
