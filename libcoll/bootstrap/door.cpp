@@ -209,9 +209,8 @@ Failure Door::timed_out(const std::vector<int>& missing, std::chrono::millisecon
   std::string text = fmt::format("{} of {} did not arrive at rank {} within {}", rank_list(missing), me_.size,
                                  me_.rank, seconds_text(timeout));
   if (impostors_ > 0) {
-    text +=
-        fmt::format("; {} connections were refused (do all ranks have the same LIBCOLL_SECRET and job size?)",
-                    impostors_);
+    text += fmt::format("; connections refused: {} (do all ranks have the same LIBCOLL_SECRET and job size?)",
+                        impostors_);
   }
   return {.code = Errc::timeout, .text = text, .peer = missing.front()};
 }

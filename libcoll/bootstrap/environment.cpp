@@ -133,9 +133,10 @@ Result<bool> from_hydra(const EnvLookup& env, JobInfo& job) {
   if (on_one_host(job) || job.size == 1 || env_text(env, "LIBCOLL_ROOT")) return true;
   return failure(
       Errc::bootstrap,
-      fmt::format("mpiexec (Hydra) runs {} ranks on several hosts and does not tell where rank 0 is: {} "
-                  "(mpiexec -genv LIBCOLL_ROOT ...)",
-                  job.size, set_root));
+      fmt::format(
+          "mpiexec (Hydra) runs {} ranks, not all on this host, and does not tell where rank 0 is: {} "
+          "(mpiexec -genv LIBCOLL_ROOT ...)",
+          job.size, set_root));
 }
 
 // The first of these that is set.
