@@ -5,6 +5,7 @@
 #include <cstdlib>
 
 #include "libcoll/bootstrap/meeting.hpp"
+#include "libcoll/core/log.hpp"
 
 namespace libcoll {
 namespace {
@@ -23,7 +24,9 @@ class CallbackBootstrap final : public Bootstrap {
     } catch (const std::exception& e) {
       throw Error(Errc::bootstrap, fmt::format("rank {}: the allgather callback threw: {}", rank_, e.what()));
     } catch (...) {
-      throw Error(Errc::bootstrap, fmt::format("rank {}: the allgather callback threw something that is no std::exception", rank_));
+      throw Error(
+          Errc::bootstrap,
+          fmt::format("rank {}: the allgather callback threw something that is no std::exception", rank_));
     }
   }
 
@@ -41,13 +44,21 @@ std::optional<std::string> process_environment(const std::string& name) {
 
 std::unique_ptr<Bootstrap> bootstrap_from_environment() {
   const auto job = detail::value_or_throw(detail::detect_job(process_environment));
+  constexpr std::size_t guessable = 16;
+  if (job.rank == 0 && job.meeting.kind == detail::MeetingPoint::Kind::tcp && job.secret.size() < guessable) {
+    detail::log().warn("LIBCOLL_SECRET has fewer than {} characters: who sees the traffic can guess it",
+                       guessable);
+  }
   return detail::value_or_throw(detail::meet(job));
 }
 
 std::unique_ptr<Bootstrap> bootstrap_from_callback(int rank, int size, AllgatherFunction allgather) {
-  if (size < 1) throw Error(Errc::invalid_argument, fmt::format("bootstrap_from_callback: size {} is not positive", size));
+  if (size < 1)
+    throw Error(Errc::invalid_argument,
+                fmt::format("bootstrap_from_callback: size {} is not positive", size));
   if (rank < 0 || rank >= size) {
-    throw Error(Errc::invalid_argument, fmt::format("bootstrap_from_callback: rank {} is not in 0 .. {}", rank, size - 1));
+    throw Error(Errc::invalid_argument,
+                fmt::format("bootstrap_from_callback: rank {} is not in 0 .. {}", rank, size - 1));
   }
   if (!allgather) throw Error(Errc::invalid_argument, "bootstrap_from_callback: no allgather function");
   return std::make_unique<CallbackBootstrap>(rank, size, std::move(allgather));

@@ -12,8 +12,6 @@
 namespace libcoll::detail {
 namespace {
 
-// Time for an accepted client to prove itself. Honest ranks need one round trip and try again if cut.
-constexpr auto handshake_limit = std::chrono::seconds(5);
 // Clients that have proved nothing yet, beyond one per expected rank. The oldest goes first.
 constexpr std::size_t spare_pending = 128;
 constexpr int accepts_per_event = 64;
@@ -26,7 +24,9 @@ bool has_left(int fd) {
 
 }  // namespace
 
-std::string seconds_text(std::chrono::milliseconds t) { return fmt::format("{:g} s", static_cast<double>(t.count()) / 1000); }
+std::string seconds_text(std::chrono::milliseconds t) {
+  return fmt::format("{:g} s", static_cast<double>(t.count()) / 1000);
+}
 
 std::string rank_list(const std::vector<int>& ranks) {
   constexpr std::size_t max_ranges = 32;
@@ -43,8 +43,11 @@ std::string rank_list(const std::vector<int>& ranks) {
   return out;
 }
 
-Door::Door(std::vector<Fd> listeners, Identity me)
-    : listeners_(std::move(listeners)), me_(me), epoll_(::epoll_create1(EPOLL_CLOEXEC)) {}
+Door::Door(std::vector<Fd> listeners, Identity me, std::chrono::milliseconds handshake_limit)
+    : listeners_(std::move(listeners)),
+      me_(me),
+      handshake_limit_(handshake_limit),
+      epoll_(::epoll_create1(EPOLL_CLOEXEC)) {}
 
 bool Door::watch(int fd, std::uint32_t events) {
   epoll_event event{};
@@ -53,8 +56,8 @@ bool Door::watch(int fd, std::uint32_t events) {
   return ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) == 0;
 }
 
-Result<void> Door::admit(const std::vector<int>& expected, Deadline deadline, std::chrono::milliseconds timeout,
-                         Guests& guests) {
+Result<void> Door::admit(const std::vector<int>& expected, Deadline deadline,
+                         std::chrono::milliseconds timeout, Guests& guests) {
   expected_ = expected;
   if (!epoll_) return tl::make_unexpected(system_failure("epoll_create1", errno));
   for (const Fd& l : listeners_) {
@@ -63,10 +66,12 @@ Result<void> Door::admit(const std::vector<int>& expected, Deadline deadline, st
   while (guests.size() < expected.size()) {
     if (Clock::now() >= deadline) {
       std::vector<int> missing;
-      std::copy_if(expected.begin(), expected.end(), std::back_inserter(missing), [&](int r) { return !guests.contains(r); });
+      std::copy_if(expected.begin(), expected.end(), std::back_inserter(missing),
+                   [&](int r) { return !guests.contains(r); });
       return tl::make_unexpected(timed_out(missing, timeout));
     }
-    const Deadline wake = by_age_.empty() ? deadline : std::min(deadline, pending_.at(by_age_.front()).expires);
+    const Deadline wake =
+        by_age_.empty() ? deadline : std::min(deadline, pending_.at(by_age_.front()).expires);
     std::array<epoll_event, 64> events;
     const int n = ::epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), poll_ms(wake));
     if (n < 0 && errno != EINTR) return tl::make_unexpected(system_failure("epoll_wait", errno));
@@ -78,7 +83,8 @@ Result<void> Door::admit(const std::vector<int>& expected, Deadline deadline, st
         log().info("rank {} left while rank {} waited for others", guest->second, me_.rank);
         guests.erase(guest->second);  // closes fd, which takes it out of the epoll set
         guest_of_fd_.erase(fd);
-      } else if (std::any_of(listeners_.begin(), listeners_.end(), [&](const Fd& l) { return l.get() == fd; })) {
+      } else if (std::any_of(listeners_.begin(), listeners_.end(),
+                             [&](const Fd& l) { return l.get() == fd; })) {
         if (auto r = accept_some(fd); !r) return r;
       }
     }
@@ -100,7 +106,9 @@ Result<void> Door::accept_some(int listener) {
     if (!exhausted) continue;  // that client is gone already
     if (by_age_.empty()) {
       return tl::make_unexpected(system_failure(
-          fmt::format("rank {} cannot accept a connection per rank ({} ranks; raise `ulimit -n`)", me_.rank, me_.size), errno));
+          fmt::format("rank {} cannot accept a connection per rank ({} ranks; raise `ulimit -n`)", me_.rank,
+                      me_.size),
+          errno));
     }
     drop(by_age_.front());
   }
@@ -123,7 +131,7 @@ Result<void> Door::take_in(Fd fd) {
   Pending& p = pending_[key];
   p.fd = std::move(fd);
   p.challenge = challenge;
-  p.expires = Clock::now() + handshake_limit;
+  p.expires = Clock::now() + handshake_limit_;
   p.age = by_age_.insert(by_age_.end(), key);
   return {};
 }
@@ -154,8 +162,8 @@ void Door::examine(Pending& p, Guests& guests) {
   const int rank = static_cast<int>(hello->rank);
   Guest guest{Link(std::move(p.fd), rank, keys.to_connector, keys.to_acceptor), hello->listener, *seen};
   if (hello->size != static_cast<std::uint32_t>(me_.size)) {
-    return refuse(guest.link, fmt::format("rank {} takes part in a job of {} ranks, rank {} in one of {}", rank, hello->size,
-                                          me_.rank, me_.size));
+    return refuse(guest.link, fmt::format("rank {} takes part in a job of {} ranks, rank {} in one of {}",
+                                          rank, hello->size, me_.rank, me_.size));
   }
   if (!std::binary_search(expected_.begin(), expected_.end(), rank)) {
     return refuse(guest.link, fmt::format("rank {} has no business with rank {}", rank, me_.rank));
@@ -163,7 +171,8 @@ void Door::examine(Pending& p, Guests& guests) {
   if (const auto first = guests.find(rank); first != guests.end()) {
     // The same rank may have given up a slow attempt; then its connection is closed by now.
     if (!has_left(first->second.link.fd())) {
-      return refuse(guest.link, fmt::format("rank {} has joined already: two processes claim to be it", rank));
+      return refuse(guest.link,
+                    fmt::format("rank {} has joined already: two processes claim to be it", rank));
     }
     guest_of_fd_.erase(first->second.link.fd());
     guests.erase(first);
@@ -197,10 +206,11 @@ void Door::drop(int fd) {
 }
 
 Failure Door::timed_out(const std::vector<int>& missing, std::chrono::milliseconds timeout) const {
-  std::string text =
-      fmt::format("{} of {} did not arrive at rank {} within {}", rank_list(missing), me_.size, me_.rank, seconds_text(timeout));
+  std::string text = fmt::format("{} of {} did not arrive at rank {} within {}", rank_list(missing), me_.size,
+                                 me_.rank, seconds_text(timeout));
   if (impostors_ > 0) {
-    text += fmt::format("; {} connections were refused (do all ranks have the same LIBCOLL_SECRET and job size?)", impostors_);
+    text += fmt::format("; connections refused: {} (do all ranks have the same LIBCOLL_SECRET and job size?)",
+                        impostors_);
   }
   return {.code = Errc::timeout, .text = text, .peer = missing.front()};
 }

@@ -21,11 +21,16 @@ class Door {
   };
   using Guests = std::map<int, Guest>;
 
-  Door(std::vector<Fd> listeners, Identity me);
+  // Time for an accepted client to prove itself. Honest ranks need one round trip and try again if cut.
+  static constexpr std::chrono::milliseconds default_handshake_limit{5000};
+
+  Door(std::vector<Fd> listeners, Identity me,
+       std::chrono::milliseconds handshake_limit = default_handshake_limit);
 
   // Waits until all of `expected` are here. A guest that leaves meanwhile is missing again.
   // On failure `guests` holds those who are here, to be told. Errc::timeout names the missing.
-  Result<void> admit(const std::vector<int>& expected, Deadline, std::chrono::milliseconds timeout, Guests& guests);
+  Result<void> admit(const std::vector<int>& expected, Deadline, std::chrono::milliseconds timeout,
+                     Guests& guests);
 
  private:
   struct Pending {
@@ -49,12 +54,13 @@ class Door {
 
   std::vector<Fd> listeners_;
   Identity me_;
+  std::chrono::milliseconds handshake_limit_;
   Fd epoll_;
   std::vector<int> expected_;
   std::unordered_map<int, Pending> pending_;
-  std::list<int> by_age_;                    // descriptors of pending_, oldest first
+  std::list<int> by_age_;  // descriptors of pending_, oldest first
   std::unordered_map<int, int> guest_of_fd_;
-  std::size_t impostors_ = 0;                // wrong secret, wrong size, rank taken
+  std::size_t impostors_ = 0;  // wrong secret, wrong size, rank taken
 };
 
 // "ranks 2, 5-7": sorted input; long lists are cut.

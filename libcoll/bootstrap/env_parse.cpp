@@ -23,11 +23,13 @@ std::optional<T> parse_number(std::string_view text) {
 }
 
 bool is_host_character(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '-' || c == '_';
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '-' ||
+         c == '_';
 }
 
 bool is_host_name(std::string_view host) {
-  return !host.empty() && host.size() <= max_host_name && std::all_of(host.begin(), host.end(), is_host_character);
+  return !host.empty() && host.size() <= max_host_name &&
+         std::all_of(host.begin(), host.end(), is_host_character);
 }
 
 bool is_ipv6(const std::string& host) {
@@ -38,10 +40,13 @@ bool is_ipv6(const std::string& host) {
 
 }  // namespace
 
-tl::unexpected<Failure> bad_variable(const std::string& name, const std::string& value, const std::string& why) {
+tl::unexpected<Failure> bad_variable(const std::string& name, const std::string& value,
+                                     const std::string& why) {
   std::string shown = value.substr(0, 100);
-  std::replace_if(shown.begin(), shown.end(), [](char c) { return c < ' ' || c > '~'; }, '?');
-  return failure(Errc::bootstrap, fmt::format("{}=\"{}\"{}: {}", name, shown, value.size() > 100 ? "..." : "", why));
+  std::replace_if(
+      shown.begin(), shown.end(), [](char c) { return c < ' ' || c > '~'; }, '?');
+  return failure(Errc::bootstrap,
+                 fmt::format("{}=\"{}\"{}: {}", name, shown, value.size() > 100 ? "..." : "", why));
 }
 
 std::optional<std::string> env_text(const EnvLookup& env, const std::string& name) {
@@ -55,7 +60,8 @@ Result<std::optional<long>> env_integer(const EnvLookup& env, const std::string&
   if (!text) return std::nullopt;
   const auto value = parse_number<long>(*text);
   if (!value) return bad_variable(name, *text, "not a whole number");
-  if (*value < min || *value > max) return bad_variable(name, *text, fmt::format("not in {} .. {}", min, max));
+  if (*value < min || *value > max)
+    return bad_variable(name, *text, fmt::format("not in {} .. {}", min, max));
   return value;
 }
 
@@ -65,7 +71,8 @@ Result<std::optional<std::chrono::milliseconds>> env_seconds(const EnvLookup& en
   const auto value = parse_number<double>(*text);
   if (!value) return bad_variable(name, *text, "not a number of seconds");
   // Written so that a NaN fails too.
-  if (!(*value >= 0.001 && *value <= max_timeout_s)) return bad_variable(name, *text, "not between 0.001 s and a week");
+  if (!(*value >= 0.001 && *value <= max_timeout_s))
+    return bad_variable(name, *text, "not between 0.001 s and a week");
   return std::chrono::milliseconds(static_cast<long long>(*value * 1000 + 0.5));
 }
 
@@ -79,7 +86,8 @@ Result<HostPort> parse_host_port(const std::string& variable, const std::string&
   const bool bracketed = host.size() >= 2 && host.front() == '[' && host.back() == ']';
   if (bracketed) host = host.substr(1, host.size() - 2);
   if (bracketed && !is_ipv6(host)) return bad("no IPv6 address between the brackets");
-  if (!bracketed && host.find(':') != std::string::npos) return bad("write an IPv6 address in brackets: [v6 address]:port");
+  if (!bracketed && host.find(':') != std::string::npos)
+    return bad("write an IPv6 address in brackets: [v6 address]:port");
   if (!bracketed && !is_host_name(host)) return bad("no host name or address before the port");
   return HostPort{host, static_cast<std::uint16_t>(*port)};
 }
@@ -97,7 +105,9 @@ Result<std::string> parse_first_host(const std::string& variable, const std::str
     // The first of "03-05,9" is what stands before the first '-' or ','; its zeros are part of it.
     const std::string ranges = value.substr(i + 1, close - i - 1);
     const std::string first = ranges.substr(0, ranges.find_first_of("-,"));
-    if (first.empty() || !std::all_of(first.begin(), first.end(), [](char c) { return c >= '0' && c <= '9'; })) return bad();
+    if (first.empty() ||
+        !std::all_of(first.begin(), first.end(), [](char c) { return c >= '0' && c <= '9'; }))
+      return bad();
     host += first;
     i = close;
   }

@@ -38,6 +38,7 @@ Result<std::vector<std::string>> parse_hnp_hosts(const std::string& variable, co
 bool is_loopback_name(const std::string& host);
 
 // "LIBCOLL_X=\"value\": why", with unprintable or overlong values made safe to print.
-tl::unexpected<Failure> bad_variable(const std::string& name, const std::string& value, const std::string& why);
+tl::unexpected<Failure> bad_variable(const std::string& name, const std::string& value,
+                                     const std::string& why);
 
 }  // namespace libcoll::detail

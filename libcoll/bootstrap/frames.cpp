@@ -38,7 +38,8 @@ class Reader {
     std::array<std::byte, sizeof(T)> raw_bytes{};
     raw(raw_bytes.data(), raw_bytes.size());
     std::uint64_t value = 0;
-    for (std::size_t i = 0; i < sizeof(T); ++i) value |= std::to_integer<std::uint64_t>(raw_bytes[i]) << (8 * i);
+    for (std::size_t i = 0; i < sizeof(T); ++i)
+      value |= std::to_integer<std::uint64_t>(raw_bytes[i]) << (8 * i);
     return static_cast<T>(value);
   }
   void raw(void* to, std::size_t bytes) {
@@ -65,16 +66,21 @@ class Reader {
 };
 
 tl::unexpected<Failure> malformed(const char* what) {
-  return failure(Errc::bootstrap, fmt::format("malformed {}: the peer is not a libcoll rank of this version", what));
+  return failure(Errc::bootstrap,
+                 fmt::format("malformed {}: the peer is not a libcoll rank of this version", what));
 }
 
 bool length_fits_kind(const WireAddress& a) {
   switch (a.kind) {
     case WireAddress::Kind::none:
-    case WireAddress::Kind::same_host: return a.length == 0;
-    case WireAddress::Kind::ipv4: return a.length == 4;
-    case WireAddress::Kind::ipv6: return a.length == 16;
-    case WireAddress::Kind::unix_abstract: return a.length > 0 && a.length < WireAddress::max_data;
+    case WireAddress::Kind::same_host:
+      return a.length == 0;
+    case WireAddress::Kind::ipv4:
+      return a.length == 4;
+    case WireAddress::Kind::ipv6:
+      return a.length == 16;
+    case WireAddress::Kind::unix_abstract:
+      return a.length > 0 && a.length < WireAddress::max_data;
   }
   return false;
 }
@@ -153,12 +159,14 @@ Result<WireAddress> decode_wire_address(Bytes in) {
   a.length = r.integer<std::uint8_t>();
   a.port = r.integer<std::uint16_t>();
   r.raw(a.data.data(), a.data.size());
-  if (!r.complete() || kind > static_cast<std::uint8_t>(WireAddress::Kind::unix_abstract)) return malformed("address");
+  if (!r.complete() || kind > static_cast<std::uint8_t>(WireAddress::Kind::unix_abstract))
+    return malformed("address");
   a.kind = static_cast<WireAddress::Kind>(kind);
   if (!length_fits_kind(a)) return malformed("address");
   // One encoding per value: whatever is not used is zero.
   const auto unused = Bytes(a.data).subspan(a.length);
-  if (std::any_of(unused.begin(), unused.end(), [](std::byte b) { return b != std::byte{0}; })) return malformed("address");
+  if (std::any_of(unused.begin(), unused.end(), [](std::byte b) { return b != std::byte{0}; }))
+    return malformed("address");
   return a;
 }
 
@@ -187,8 +195,10 @@ Result<FrameHeader> decode_frame_header(Bytes in) {
   const auto reserved = r.integer<std::uint16_t>();
   f.length = r.integer<std::uint32_t>();
   f.counter = r.integer<std::uint64_t>();
-  const bool known = type >= static_cast<std::uint8_t>(FrameType::welcome) && type <= static_cast<std::uint8_t>(FrameType::abort);
-  if (!r.complete() || magic != static_cast<std::uint8_t>(frame_magic) || reserved != 0 || !known) return malformed("frame");
+  const bool known = type >= static_cast<std::uint8_t>(FrameType::welcome) &&
+                     type <= static_cast<std::uint8_t>(FrameType::abort);
+  if (!r.complete() || magic != static_cast<std::uint8_t>(frame_magic) || reserved != 0 || !known)
+    return malformed("frame");
   if (f.length > max_frame_payload) return malformed("frame length");
   f.type = static_cast<FrameType>(type);
   return f;
@@ -202,7 +212,8 @@ Result<Notice> decode_notice(Bytes in) {
   n.peer = static_cast<int>(r.integer<std::uint32_t>());
   n.text.resize(r.left());
   r.raw(n.text.data(), n.text.size());
-  if (!r.complete() || code == 0 || code > static_cast<std::uint32_t>(Errc::internal)) return malformed("notice");
+  if (!r.complete() || code == 0 || code > static_cast<std::uint32_t>(Errc::internal))
+    return malformed("notice");
   n.code = static_cast<Errc>(code);
   return n;
 }

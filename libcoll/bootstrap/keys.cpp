@@ -67,9 +67,13 @@ SessionKeys session_keys(const Key& job, Bytes challenge, Bytes signed_hello) {
           .to_connector = derive(job, "to connector", challenge, signed_hello)};
 }
 
-Mac frame_mac(const Key& session, Bytes header, Bytes payload) { return blake2b(session.bytes, {header, payload}); }
+Mac frame_mac(const Key& session, Bytes header, Bytes payload) {
+  return blake2b(session.bytes, {header, payload});
+}
 
-bool equal_constant_time(const Mac& a, const Mac& b) { return sodium_memcmp(a.data(), b.data(), a.size()) == 0; }
+bool equal_constant_time(const Mac& a, const Mac& b) {
+  return sodium_memcmp(a.data(), b.data(), a.size()) == 0;
+}
 
 std::uint64_t public_hash(std::string_view text) {
   const auto hash = blake2b({}, {bytes_of("libcoll bootstrap name 1"), bytes_of(text)});

@@ -22,15 +22,19 @@ Result<Link> Link::connect(const SocketAddress& to, int peer, const Identity& me
   auto challenge = decode_challenge(raw_challenge);
   if (!challenge) return tl::make_unexpected(challenge.error());
   if (challenge->rank != static_cast<std::uint32_t>(peer)) {
-    return failure(Errc::bootstrap, fmt::format("rank {} answered at the address of rank {}", challenge->rank, peer));
+    return failure(Errc::bootstrap,
+                   fmt::format("rank {} answered at the address of rank {}", challenge->rank, peer));
   }
   auto local = local_address(fd->get());
   if (!local) return tl::make_unexpected(local.error());
   auto listener = make_listener(*local);
   if (!listener) return tl::make_unexpected(listener.error());
 
-  Hello hello{.rank = static_cast<std::uint32_t>(me.rank), .size = static_cast<std::uint32_t>(me.size),
-              .nonce = random_nonce(), .listener = *listener, .mac = {}};
+  Hello hello{.rank = static_cast<std::uint32_t>(me.rank),
+              .size = static_cast<std::uint32_t>(me.size),
+              .nonce = random_nonce(),
+              .listener = *listener,
+              .mac = {}};
   const auto unsigned_hello = encode(hello);
   const Bytes covered = Bytes(unsigned_hello).first(hello_signed_bytes);
   hello.mac = hello_mac(me.job, raw_challenge, covered);
@@ -56,7 +60,8 @@ Result<void> Link::send(FrameType type, Bytes payload, Deadline deadline) {
     std::memcpy(frame.data(), header.data(), header.size());
     if (!payload.empty()) std::memcpy(frame.data() + header.size(), payload.data(), payload.size());
     std::memcpy(frame.data() + header.size() + payload.size(), mac.data(), mac.size());
-    result = send_all(fd_.get(), Bytes(frame).first(header.size() + payload.size() + mac.size()), deadline, &done);
+    result =
+        send_all(fd_.get(), Bytes(frame).first(header.size() + payload.size() + mac.size()), deadline, &done);
   } else {
     result = send_all(fd_.get(), header, deadline, &done);
     if (result) result = send_all(fd_.get(), payload, deadline, &done);
@@ -66,7 +71,8 @@ Result<void> Link::send(FrameType type, Bytes payload, Deadline deadline) {
   return result;
 }
 
-Result<FrameHeader> Link::receive_header(Deadline deadline, std::span<std::byte, frame_header_bytes> raw_header) {
+Result<FrameHeader> Link::receive_header(Deadline deadline,
+                                         std::span<std::byte, frame_header_bytes> raw_header) {
   if (auto r = receive_all(fd_.get(), raw_header, deadline); !r) return tl::make_unexpected(r.error());
   auto header = decode_frame_header(raw_header);
   if (header && header->counter != received_) return failure(Errc::bootstrap, "a frame was lost or replayed");
@@ -114,7 +120,8 @@ Result<Link::Control> Link::receive_control(Deadline deadline) {
   }
   if (header->length > max_notice_bytes) return failure(Errc::bootstrap, "an oversized frame arrived");
   Control control{header->type, std::vector<std::byte>(header->length)};
-  if (auto r = receive_payload(raw_header, control.payload, deadline); !r) return tl::make_unexpected(r.error());
+  if (auto r = receive_payload(raw_header, control.payload, deadline); !r)
+    return tl::make_unexpected(r.error());
   return control;
 }
 

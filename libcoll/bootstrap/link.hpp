@@ -32,7 +32,8 @@ class Link {
   // Connects, proves who we are and that the other side is `peer` of our job. `make_listener` gets the
   // local address of the connection and returns where we listen, which the peer is told.
   using MakeListener = std::function<Result<WireAddress>(const SocketAddress& local)>;
-  static Result<Link> connect(const SocketAddress& to, int peer, const Identity& me, Deadline, const MakeListener&);
+  static Result<Link> connect(const SocketAddress& to, int peer, const Identity& me, Deadline,
+                              const MakeListener&);
 
   int peer() const noexcept { return peer_; }
   int fd() const noexcept { return fd_.get(); }

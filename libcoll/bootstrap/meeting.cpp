@@ -87,12 +87,16 @@ Result<std::unique_ptr<TreeBootstrap>> join_as_root(const JobInfo& job, Deadline
   }
   for (auto& [rank, guest] : guests) {
     const int parent = tree_parent(rank);
-    const WireAddress at = parent == 0 ? WireAddress{} : address_for_child(guests.at(parent), job.meeting.loopback_only);
+    const WireAddress at =
+        parent == 0 ? WireAddress{} : address_for_child(guests.at(parent), job.meeting.loopback_only);
     if (auto r = guest.link.send(FrameType::go, encode(at), Clock::now() + last_word_slack); !r) {
-      return abandon(guests, {Errc::bootstrap, fmt::format("rank {} left while the ranks met: {}", rank, r.error().text), rank});
+      return abandon(
+          guests,
+          {Errc::bootstrap, fmt::format("rank {} left while the ranks met: {}", rank, r.error().text), rank});
     }
   }
-  return std::make_unique<TreeBootstrap>(0, job.size, job.timeout, std::nullopt, links_of(guests, tree_children(0, job.size)));
+  return std::make_unique<TreeBootstrap>(0, job.size, job.timeout, std::nullopt,
+                                         links_of(guests, tree_children(0, job.size)));
 }
 
 // A rank other than 0, from its first connection on.
@@ -115,7 +119,8 @@ class Newcomer {
         return abandon(guests, r.error());
       }
     }
-    return std::make_unique<TreeBootstrap>(job_.rank, job_.size, job_.timeout, std::move(*parent), links_of(guests, children_));
+    return std::make_unique<TreeBootstrap>(job_.rank, job_.size, job_.timeout, std::move(*parent),
+                                           links_of(guests, children_));
   }
 
  private:
@@ -134,7 +139,8 @@ class Newcomer {
     Failure last{Errc::bootstrap, "nobody listens there", -1};
     std::string where = "its address";
     auto attempt = first_attempt;
-    for (auto pause = milliseconds(5); Clock::now() < deadline_; pause = std::min(pause * 2, milliseconds(200))) {
+    for (auto pause = milliseconds(5); Clock::now() < deadline_;
+         pause = std::min(pause * 2, milliseconds(200))) {
       auto candidates = root_candidates(job_.meeting);
       if (!candidates) last = candidates.error();
       for (std::size_t i = 0; candidates && i < candidates->size() && Clock::now() < deadline_; ++i) {
@@ -149,14 +155,20 @@ class Newcomer {
         }
         if (link.error().peer >= 0) return tl::make_unexpected(link.error());  // rank 0 itself said no
         // Silence at a candidate is more telling than the refusals at the others.
-        if (link.error().code != Errc::system || last.code == Errc::system || last.text == "nobody listens there") last = link.error();
+        if (link.error().code != Errc::system || last.code == Errc::system ||
+            last.text == "nobody listens there")
+          last = link.error();
         if (link.error().code == Errc::timeout) attempt = std::min(attempt * 2, longest_attempt);
       }
       ::poll(nullptr, 0, std::min(static_cast<int>(pause.count()), poll_ms(deadline_)));
     }
-    return failure(Errc::timeout, fmt::format("rank {} of {} could not join rank 0 at {} within {} (last: {}). Is rank 0 running, is the "
-                                              "address right, is LIBCOLL_SECRET the same on all ranks?", job_.rank, job_.size, where,
-                                              seconds_text(job_.timeout), last.text), 0);
+    return failure(
+        Errc::timeout,
+        fmt::format(
+            "rank {} of {} could not join rank 0 at {} within {} (last: {}). Is rank 0 running, is the "
+            "address right, is LIBCOLL_SECRET the same on all ranks?",
+            job_.rank, job_.size, where, seconds_text(job_.timeout), last.text),
+        0);
   }
 
   // Waits for rank 0's word and connects to the parent that it names.
@@ -166,9 +178,13 @@ class Newcomer {
       const Failure& f = word.error();
       if (f.peer >= 0) return tl::make_unexpected(f);
       if (f.code == Errc::timeout) {
-        return failure(Errc::timeout, fmt::format("rank {}: rank 0 did not let the job start within {}", job_.rank, seconds_text(job_.timeout)), 0);
+        return failure(Errc::timeout,
+                       fmt::format("rank {}: rank 0 did not let the job start within {}", job_.rank,
+                                   seconds_text(job_.timeout)),
+                       0);
       }
-      return failure(Errc::bootstrap, fmt::format("rank {} lost rank 0 while the ranks met: {}", job_.rank, f.text), 0);
+      return failure(Errc::bootstrap,
+                     fmt::format("rank {} lost rank 0 while the ranks met: {}", job_.rank, f.text), 0);
     }
     if (word->type != FrameType::go) return failure(Errc::bootstrap, "unexpected word from rank 0", 0);
     const int parent = tree_parent(job_.rank);
@@ -192,11 +208,14 @@ class Newcomer {
       auto link = Link::connect(at, parent, me_, until, [](const SocketAddress&) { return WireAddress{}; });
       // The parent has been listening since before rank 0 knew of it: a refusal means that it is gone.
       // A mere cut may come from a crowd of strangers at its door.
-      const bool final = link || link.error().peer >= 0 || link.error().code == Errc::system || Clock::now() >= until;
+      const bool final =
+          link || link.error().peer >= 0 || link.error().code == Errc::system || Clock::now() >= until;
       if (link || (final && link.error().peer >= 0)) return link;
       if (final) {
         return failure(link.error().code == Errc::timeout ? Errc::timeout : Errc::bootstrap,
-                       fmt::format("rank {} could not join rank {} at {}: {}", job_.rank, parent, at.text(), link.error().text), parent);
+                       fmt::format("rank {} could not join rank {} at {}: {}", job_.rank, parent, at.text(),
+                                   link.error().text),
+                       parent);
       }
       ::poll(nullptr, 0, 20);
     }
@@ -214,7 +233,8 @@ class Newcomer {
 }  // namespace
 
 Result<std::unique_ptr<Bootstrap>> meet(const JobInfo& job) {
-  if (job.size == 1) return std::make_unique<TreeBootstrap>(0, 1, job.timeout, std::nullopt, std::vector<Link>{});
+  if (job.size == 1)
+    return std::make_unique<TreeBootstrap>(0, 1, job.timeout, std::nullopt, std::vector<Link>{});
   if (job.meeting.kind == MeetingPoint::Kind::tcp && job.secret.empty()) {
     return failure(Errc::bootstrap, "a meeting over TCP needs LIBCOLL_SECRET");
   }

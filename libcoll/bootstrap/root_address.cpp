@@ -21,7 +21,8 @@ std::vector<SocketAddress> unix_addresses(const MeetingPoint& m) {
   const std::string key = m.process_tree_key ? launcher_process_key() : m.unix_key;
   const auto hash = public_hash(fmt::format("{}/{}", ::geteuid(), key));
   std::vector<SocketAddress> out;
-  for (int i = 0; i < unix_candidates; ++i) out.push_back(unix_address(fmt::format("libcoll-{:016x}-{}", hash, i)));
+  for (int i = 0; i < unix_candidates; ++i)
+    out.push_back(unix_address(fmt::format("libcoll-{:016x}-{}", hash, i)));
   return out;
 }
 
@@ -30,8 +31,10 @@ Result<std::vector<SocketAddress>> resolve_all(const MeetingPoint& m) {
   Failure last{Errc::bootstrap, "no host to meet at", -1};
   for (const std::string& host : m.hosts) {
     auto found = resolve(host, m.port);
-    if (found) out.insert(out.end(), found->begin(), found->end());
-    else last = found.error();
+    if (found)
+      out.insert(out.end(), found->begin(), found->end());
+    else
+      last = found.error();
   }
   if (out.empty()) return tl::make_unexpected(last);
   return out;
@@ -62,8 +65,11 @@ Result<std::vector<SocketAddress>> addresses_to_bind(const MeetingPoint& m) {
   std::vector<SocketAddress> local;
   std::copy_if(resolved->begin(), resolved->end(), std::back_inserter(local), is_local);
   if (m.root_may_be_elsewhere && local.empty()) {
-    return failure(Errc::bootstrap, fmt::format("rank 0 does not run on the host of mpirun ({}): set LIBCOLL_ROOT=host:port to an "
-                                                "address of rank 0's host on all ranks", m.hosts.front()));
+    return failure(
+        Errc::bootstrap,
+        fmt::format("rank 0 does not run on the host of mpirun ({}): set LIBCOLL_ROOT=host:port to an "
+                    "address of rank 0's host on all ranks",
+                    m.hosts.front()));
   }
   const bool exact = m.loopback_only || (m.hosts.size() == 1 && is_literal(m.hosts.front()));
   if (exact && !local.empty()) return local;
@@ -78,8 +84,10 @@ Result<std::vector<Fd>> listen_once(const MeetingPoint& m, const std::vector<Soc
   for (int i = 0; out.empty() && i < (is_unix ? 1 : m.ports); ++i) {
     for (SocketAddress a : addresses) {
       a.set_port(static_cast<std::uint16_t>(m.port + i));
-      if (auto fd = listen_at(a)) out.push_back(std::move(*fd));
-      else last = fd.error();
+      if (auto fd = listen_at(a))
+        out.push_back(std::move(*fd));
+      else
+        last = fd.error();
       if (is_unix && !out.empty()) break;  // the first free name; TCP takes all addresses of a port
     }
   }
@@ -105,8 +113,9 @@ Result<std::vector<SocketAddress>> root_candidates(const MeetingPoint& m) {
 
 Result<std::vector<Fd>> listen_as_root(const MeetingPoint& m, Deadline deadline) {
   for (;;) {
-    auto addresses = m.kind == MeetingPoint::Kind::unix_socket ? Result<std::vector<SocketAddress>>(unix_addresses(m))
-                                                               : addresses_to_bind(m);
+    auto addresses = m.kind == MeetingPoint::Kind::unix_socket
+                         ? Result<std::vector<SocketAddress>>(unix_addresses(m))
+                         : addresses_to_bind(m);
     if (!addresses) return tl::make_unexpected(addresses.error());
     auto listeners = listen_once(m, *addresses);
     if (listeners || Clock::now() >= deadline) return listeners;

@@ -81,7 +81,8 @@ void SocketAddress::set_port(std::uint16_t port) noexcept {
 std::string SocketAddress::text() const {
   if (family() == AF_UNIX) return fmt::format("unix:{}", unix_name(*this));
   std::array<char, NI_MAXHOST> host{};
-  if (::getnameinfo(raw(*this), length, host.data(), host.size(), nullptr, 0, NI_NUMERICHOST) != 0) return "?";
+  if (::getnameinfo(raw(*this), length, host.data(), host.size(), nullptr, 0, NI_NUMERICHOST) != 0)
+    return "?";
   if (family() == AF_INET6) return fmt::format("[{}]:{}", host.data(), port());
   return fmt::format("{}:{}", host.data(), port());
 }
@@ -132,8 +133,10 @@ Result<SocketAddress> from_wire(const WireAddress& w) {
     return failure(Errc::bootstrap, "a rank gave no address to connect to");
   }
   SocketAddress a = any_address(w.kind == WireAddress::Kind::ipv6 ? AF_INET6 : AF_INET);
-  if (a.family() == AF_INET) std::memcpy(&as<sockaddr_in>(a).sin_addr, w.data.data(), 4);
-  else std::memcpy(&as<sockaddr_in6>(a).sin6_addr, w.data.data(), 16);
+  if (a.family() == AF_INET)
+    std::memcpy(&as<sockaddr_in>(a).sin_addr, w.data.data(), 4);
+  else
+    std::memcpy(&as<sockaddr_in6>(a).sin6_addr, w.data.data(), 16);
   a.set_port(w.port);
   return a;
 }
@@ -145,7 +148,8 @@ Result<std::vector<SocketAddress>> resolve(const std::string& host, std::uint16_
   addrinfo* found = nullptr;
   const int status = ::getaddrinfo(host.c_str(), nullptr, &hints, &found);
   if (status != 0) {
-    return failure(Errc::bootstrap, fmt::format("cannot resolve host \"{}\": {}", host, ::gai_strerror(status)));
+    return failure(Errc::bootstrap,
+                   fmt::format("cannot resolve host \"{}\": {}", host, ::gai_strerror(status)));
   }
   const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> owner(found, ::freeaddrinfo);
   std::vector<SocketAddress> out;
@@ -169,17 +173,21 @@ Result<Fd> listen_at(const SocketAddress& at) {
   if (::bind(fd->get(), raw(at), at.length) != 0) {
     return tl::make_unexpected(system_failure("cannot bind " + at.text(), errno));
   }
-  if (::listen(fd->get(), 4096) != 0) return tl::make_unexpected(system_failure("cannot listen at " + at.text(), errno));
+  if (::listen(fd->get(), 4096) != 0)
+    return tl::make_unexpected(system_failure("cannot listen at " + at.text(), errno));
   return fd;
 }
 
 Result<Fd> connect_to(const SocketAddress& to, Deadline deadline) {
   auto fd = open_socket(to.family());
   if (!fd) return fd;
-  const auto refused = [&](int error) { return tl::make_unexpected(system_failure("cannot connect to " + to.text(), error)); };
+  const auto refused = [&](int error) {
+    return tl::make_unexpected(system_failure("cannot connect to " + to.text(), error));
+  };
   while (::connect(fd->get(), raw(to), to.length) != 0) {
     if (errno == EINPROGRESS || errno == EINTR) {
-      if (auto ready = wait_for(fd->get(), POLLOUT, deadline); !ready) return tl::make_unexpected(ready.error());
+      if (auto ready = wait_for(fd->get(), POLLOUT, deadline); !ready)
+        return tl::make_unexpected(ready.error());
       int error = 0;
       socklen_t length = sizeof error;
       ::getsockopt(fd->get(), SOL_SOCKET, SO_ERROR, &error, &length);
@@ -242,7 +250,8 @@ Result<void> send_all(int fd, Bytes data, Deadline deadline, std::size_t* done) 
     } else if (would_block(errno)) {
       if (auto ready = wait_for(fd, POLLOUT, deadline); !ready) return ready;
     } else if (errno != EINTR) {
-      return failure(Errc::bootstrap, fmt::format("the connection broke ({})", std::generic_category().message(errno)));
+      return failure(Errc::bootstrap,
+                     fmt::format("the connection broke ({})", std::generic_category().message(errno)));
     }
   }
   return {};
@@ -258,7 +267,8 @@ Result<void> receive_all(int fd, std::span<std::byte> into, Deadline deadline) {
     } else if (would_block(errno)) {
       if (auto ready = wait_for(fd, POLLIN, deadline); !ready) return ready;
     } else if (errno != EINTR) {
-      return failure(Errc::bootstrap, fmt::format("the connection broke ({})", std::generic_category().message(errno)));
+      return failure(Errc::bootstrap,
+                     fmt::format("the connection broke ({})", std::generic_category().message(errno)));
     }
     // A peer that trickles bytes must not outlive the deadline.
     if (!into.empty() && Clock::now() >= deadline) return failure(Errc::timeout, "no answer in time");
@@ -272,7 +282,9 @@ int poll_ms(Deadline deadline) {
 }
 
 Failure system_failure(const std::string& what, int error) {
-  return {.code = Errc::system, .text = fmt::format("{}: {}", what, std::generic_category().message(error)), .peer = -1};
+  return {.code = Errc::system,
+          .text = fmt::format("{}: {}", what, std::generic_category().message(error)),
+          .peer = -1};
 }
 
 }  // namespace libcoll::detail

@@ -46,7 +46,8 @@ Result<void> in_frames(std::span<std::byte> message, Each&& each) {
 std::vector<int> tree_children(int rank, int size) {
   std::vector<int> out;
   const long long first = static_cast<long long>(rank) * tree_fanout + 1;
-  for (long long c = first; c < std::min<long long>(first + tree_fanout, size); ++c) out.push_back(static_cast<int>(c));
+  for (long long c = first; c < std::min<long long>(first + tree_fanout, size); ++c)
+    out.push_back(static_cast<int>(c));
   return out;
 }
 
@@ -67,9 +68,13 @@ std::vector<RankRange> tree_subtree(int rank, int size) {
   return out;
 }
 
-TreeBootstrap::TreeBootstrap(int rank, int size, std::chrono::milliseconds timeout, std::optional<Link> parent,
-                             std::vector<Link> children)
-    : rank_(rank), size_(size), timeout_(timeout), parent_(std::move(parent)), children_(std::move(children)),
+TreeBootstrap::TreeBootstrap(int rank, int size, std::chrono::milliseconds timeout,
+                             std::optional<Link> parent, std::vector<Link> children)
+    : rank_(rank),
+      size_(size),
+      timeout_(timeout),
+      parent_(std::move(parent)),
+      children_(std::move(children)),
       subtree_(tree_subtree(rank, size)) {}
 
 void TreeBootstrap::allgather(const void* send, void* recv, std::size_t bytes) {
@@ -77,12 +82,16 @@ void TreeBootstrap::allgather(const void* send, void* recv, std::size_t bytes) {
 }
 
 Result<void> TreeBootstrap::try_allgather(const void* send, void* recv, std::size_t bytes) {
-  if (broken_) return failure(broken_->code, fmt::format("rank {}: the bootstrap broke earlier: {}", rank_, broken_->text), broken_->peer);
+  if (broken_)
+    return failure(broken_->code,
+                   fmt::format("rank {}: the bootstrap broke earlier: {}", rank_, broken_->text),
+                   broken_->peer);
   if (bytes > 0 && (send == nullptr || recv == nullptr)) {
     return failure(Errc::invalid_argument, "bootstrap allgather: null buffer for a non-zero number of bytes");
   }
   if (bytes > std::numeric_limits<std::size_t>::max() / static_cast<std::size_t>(size_)) {
-    return failure(Errc::invalid_argument, fmt::format("bootstrap allgather: {} bytes per rank exceed the address space", bytes));
+    return failure(Errc::invalid_argument,
+                   fmt::format("bootstrap allgather: {} bytes per rank exceed the address space", bytes));
   }
   const std::span<std::byte> all(static_cast<std::byte*>(recv), bytes * static_cast<std::size_t>(size_));
   if (bytes > 0) std::memcpy(all.data() + static_cast<std::size_t>(rank_) * bytes, send, bytes);
@@ -107,14 +116,18 @@ Result<void> TreeBootstrap::gather(std::span<std::byte> all, std::size_t bytes, 
   const auto height = static_cast<int>(subtree_.size()) - 1;
   const Deadline patience = start + timeout_ + height * level_slack;
   const auto blocks = [&](const RankRange& r) {
-    return all.subspan(static_cast<std::size_t>(r.begin) * bytes, static_cast<std::size_t>(r.end - r.begin) * bytes);
+    return all.subspan(static_cast<std::size_t>(r.begin) * bytes,
+                       static_cast<std::size_t>(r.end - r.begin) * bytes);
   };
   for (Link& child : children_) {
     SizeFrame frame;
-    if (auto r = child.receive_data(frame, patience); !r) return tl::make_unexpected(explain(r.error(), child.peer()));
+    if (auto r = child.receive_data(frame, patience); !r)
+      return tl::make_unexpected(explain(r.error(), child.peer()));
     if (bytes_in(frame) != bytes) {
-      return failure(Errc::bootstrap, fmt::format("bootstrap allgather: rank {} has {} bytes, rank {} has {}", child.peer(),
-                                                  bytes_in(frame), rank_, bytes), child.peer());
+      return failure(Errc::bootstrap,
+                     fmt::format("bootstrap allgather: rank {} has {} bytes, rank {} has {}", child.peer(),
+                                 bytes_in(frame), rank_, bytes),
+                     child.peer());
     }
     for (const RankRange& range : tree_subtree(child.peer(), size_)) {
       auto r = in_frames(blocks(range), [&](auto piece) { return child.receive_data(piece, patience); });
@@ -124,7 +137,9 @@ Result<void> TreeBootstrap::gather(std::span<std::byte> all, std::size_t bytes, 
   if (!parent_) return {};
   auto sent = parent_->send(FrameType::data, size_frame(bytes), patience + level_slack);
   for (std::size_t i = 0; sent && i < subtree_.size(); ++i) {
-    sent = in_frames(blocks(subtree_[i]), [&](auto piece) { return parent_->send(FrameType::data, piece, patience + level_slack); });
+    sent = in_frames(blocks(subtree_[i]), [&](auto piece) {
+      return parent_->send(FrameType::data, piece, patience + level_slack);
+    });
   }
   if (!sent && sent.error().code != Errc::timeout) {
     // The parent closed, after telling us why if it could: that text is worth more than EPIPE.
@@ -141,7 +156,8 @@ Result<void> TreeBootstrap::broadcast(std::span<std::byte> all, std::size_t byte
   const Deadline patience = start + timeout_ + (levels + tree_depth(rank_) + 1) * level_slack;
   const auto pass_on = [&](std::span<std::byte> piece) -> Result<void> {
     if (parent_) {
-      if (auto r = parent_->receive_data(piece, patience); !r) return tl::make_unexpected(explain(r.error(), parent_->peer()));
+      if (auto r = parent_->receive_data(piece, patience); !r)
+        return tl::make_unexpected(explain(r.error(), parent_->peer()));
     }
     for (Link& child : children_) {
       auto r = child.send(FrameType::data, piece, patience);
@@ -157,10 +173,14 @@ Result<void> TreeBootstrap::broadcast(std::span<std::byte> all, std::size_t byte
 Failure TreeBootstrap::explain(const Failure& f, int peer) const {
   if (f.peer >= 0) return f;  // told by another rank, which knows better
   if (f.code == Errc::timeout) {
-    return {f.code, fmt::format("bootstrap allgather: rank {} did not take part within {} (waited for by rank {} of {})", peer,
-                                seconds_text(timeout_), rank_, size_), peer};
+    return {
+        f.code,
+        fmt::format("bootstrap allgather: rank {} did not take part within {} (waited for by rank {} of {})",
+                    peer, seconds_text(timeout_), rank_, size_),
+        peer};
   }
-  return {Errc::bootstrap, fmt::format("bootstrap allgather: rank {} lost rank {}: {}", rank_, peer, f.text), peer};
+  return {Errc::bootstrap, fmt::format("bootstrap allgather: rank {} lost rank {}: {}", rank_, peer, f.text),
+          peer};
 }
 
 }  // namespace libcoll::detail

@@ -4,8 +4,8 @@
 #include <optional>
 #include <vector>
 
-#include "libcoll/bootstrap/link.hpp"
 #include "libcoll/bootstrap.hpp"
+#include "libcoll/bootstrap/link.hpp"
 
 namespace libcoll::detail {
 
@@ -28,7 +28,8 @@ std::vector<RankRange> tree_subtree(int rank, int size);
 // frames; on the way down each frame is passed on before the next is read.
 class TreeBootstrap final : public Bootstrap {
  public:
-  TreeBootstrap(int rank, int size, std::chrono::milliseconds timeout, std::optional<Link> parent, std::vector<Link> children);
+  TreeBootstrap(int rank, int size, std::chrono::milliseconds timeout, std::optional<Link> parent,
+                std::vector<Link> children);
   int rank() const noexcept override { return rank_; }
   int size() const noexcept override { return size_; }
   void allgather(const void* send, void* recv, std::size_t bytes) override;

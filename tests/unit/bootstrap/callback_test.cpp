@@ -33,7 +33,9 @@ TEST(Callback, IsCalledThrough) {
 TEST(Callback, RankAndSizeAreChecked) {
   const auto noop = [](const void*, void*, std::size_t) {};
   for (const auto& [rank, size] : {std::pair{0, 0}, {0, -1}, {-1, 2}, {2, 2}, {7, 2}}) {
-    EXPECT_EQ(code_of([&, r = rank, s = size] { bootstrap_from_callback(r, s, noop); }), Errc::invalid_argument) << rank << " of " << size;
+    EXPECT_EQ(code_of([&, r = rank, s = size] { bootstrap_from_callback(r, s, noop); }),
+              Errc::invalid_argument)
+        << rank << " of " << size;
   }
   EXPECT_EQ(code_of([] { bootstrap_from_callback(0, 1, nullptr); }), Errc::invalid_argument);
 }
@@ -50,7 +52,8 @@ TEST(Callback, ExceptionsBecomeErrors) {
     EXPECT_THAT(e.what(), testing::HasSubstr("the host program's text"));
   }
   EXPECT_EQ(code_of([&] { throwing(42)->allgather(nullptr, nullptr, 0); }), Errc::bootstrap);
-  EXPECT_EQ(code_of([&] { throwing(Error(Errc::timeout, "late"))->allgather(nullptr, nullptr, 0); }), Errc::timeout);
+  EXPECT_EQ(code_of([&] { throwing(Error(Errc::timeout, "late"))->allgather(nullptr, nullptr, 0); }),
+            Errc::timeout);
 }
 
 TEST(Environment, AProcessAloneIsAJobOfOne) {

@@ -27,19 +27,31 @@ Vars operator+(Vars a, const Vars& b) {
 
 // As Debian's Open MPI 4.1.4 sets them.
 Vars open_mpi(int rank, int size, int local) {
-  return {{"OMPI_COMM_WORLD_RANK", std::to_string(rank)}, {"OMPI_COMM_WORLD_SIZE", std::to_string(size)},
-          {"OMPI_COMM_WORLD_LOCAL_SIZE", std::to_string(local)}, {"PMIX_NAMESPACE", "2016608257"},
-          {"PMIX_RANK", std::to_string(rank)}, {"OMPI_MCA_ess_base_jobid", "2016608257"},
+  return {{"OMPI_COMM_WORLD_RANK", std::to_string(rank)},
+          {"OMPI_COMM_WORLD_SIZE", std::to_string(size)},
+          {"OMPI_COMM_WORLD_LOCAL_SIZE", std::to_string(local)},
+          {"PMIX_NAMESPACE", "2016608257"},
+          {"PMIX_RANK", std::to_string(rank)},
+          {"OMPI_MCA_ess_base_jobid", "2016608257"},
           {"OMPI_MCA_orte_precondition_transports", "ae47c1f8210edde0-b2265f42aafe42ae"},
-          {"OMPI_MCA_orte_hnp_uri", "2016608256.0;tcp://127.0.0.1,192.0.2.2,10.0.0.9:37193;tcp6://[fd00::2]:42157"}};
+          {"OMPI_MCA_orte_hnp_uri",
+           "2016608256.0;tcp://127.0.0.1,192.0.2.2,10.0.0.9:37193;tcp6://[fd00::2]:42157"}};
 }
 Vars slurm(int rank, int nodes) {
-  return {{"SLURM_PROCID", std::to_string(rank)}, {"SLURM_NTASKS", "8"}, {"SLURM_JOB_ID", "4711"}, {"SLURM_STEP_ID", "0"},
-          {"SLURM_STEP_NUM_NODES", std::to_string(nodes)}, {"SLURM_STEP_NODELIST", "node[03-05,9],gpu1"}};
+  return {{"SLURM_PROCID", std::to_string(rank)},
+          {"SLURM_NTASKS", "8"},
+          {"SLURM_JOB_ID", "4711"},
+          {"SLURM_STEP_ID", "0"},
+          {"SLURM_STEP_NUM_NODES", std::to_string(nodes)},
+          {"SLURM_STEP_NODELIST", "node[03-05,9],gpu1"}};
 }
 Vars torchrun(int rank, int size, int local) {
-  return {{"RANK", std::to_string(rank)}, {"WORLD_SIZE", std::to_string(size)}, {"LOCAL_WORLD_SIZE", std::to_string(local)},
-          {"MASTER_ADDR", "head.cluster"}, {"MASTER_PORT", "29500"}, {"TORCHELASTIC_RUN_ID", "run1"},
+  return {{"RANK", std::to_string(rank)},
+          {"WORLD_SIZE", std::to_string(size)},
+          {"LOCAL_WORLD_SIZE", std::to_string(local)},
+          {"MASTER_ADDR", "head.cluster"},
+          {"MASTER_PORT", "29500"},
+          {"TORCHELASTIC_RUN_ID", "run1"},
           {"TORCHELASTIC_RESTART_COUNT", "0"}};
 }
 
@@ -53,8 +65,12 @@ TEST(Environment, NothingIsAJobOfOne) {
 }
 
 TEST(Environment, ByHandOverTcp) {
-  const auto job = detect({{"LIBCOLL_RANK", "1"}, {"LIBCOLL_SIZE", "3"}, {"LIBCOLL_ROOT", "[fd00::2]:5000"},
-                           {"LIBCOLL_SECRET", "s"}, {"LIBCOLL_TIMEOUT", "2.5"}}).value();
+  const auto job = detect({{"LIBCOLL_RANK", "1"},
+                           {"LIBCOLL_SIZE", "3"},
+                           {"LIBCOLL_ROOT", "[fd00::2]:5000"},
+                           {"LIBCOLL_SECRET", "s"},
+                           {"LIBCOLL_TIMEOUT", "2.5"}})
+                       .value();
   EXPECT_EQ(job.rank, 1);
   EXPECT_EQ(job.size, 3);
   EXPECT_EQ(job.secret, "s");
@@ -75,7 +91,8 @@ TEST(Environment, LoopbackWithoutASecretIsAUnixSocketForAllSpellings) {
   EXPECT_EQ(a.unix_key, b.unix_key);
   EXPECT_EQ(c.kind, Kind::unix_socket);
   EXPECT_NE(a.unix_key, c.unix_key);
-  const auto with_secret = detect(base + Vars{{"LIBCOLL_ROOT", "127.0.0.1:5000"}, {"LIBCOLL_SECRET", "s"}}).value().meeting;
+  const auto with_secret =
+      detect(base + Vars{{"LIBCOLL_ROOT", "127.0.0.1:5000"}, {"LIBCOLL_SECRET", "s"}}).value().meeting;
   EXPECT_EQ(with_secret.kind, Kind::tcp);
   EXPECT_TRUE(with_secret.loopback_only);
   const auto named = detect(base + Vars{{"LIBCOLL_ROOT", "unix:mine"}}).value().meeting;
@@ -98,7 +115,8 @@ TEST(Environment, OpenMpiOnOneHost) {
   EXPECT_EQ(job.meeting.kind, Kind::unix_socket);
   EXPECT_FALSE(job.meeting.process_tree_key);
   EXPECT_EQ(job.meeting.unix_key, detect(open_mpi(0, 2, 2)).value().meeting.unix_key);
-  EXPECT_NE(job.meeting.unix_key, detect(open_mpi(0, 2, 2) + Vars{{"PMIX_NAMESPACE", "7"}}).value().meeting.unix_key);
+  EXPECT_NE(job.meeting.unix_key,
+            detect(open_mpi(0, 2, 2) + Vars{{"PMIX_NAMESPACE", "7"}}).value().meeting.unix_key);
 }
 
 TEST(Environment, OpenMpiOnSeveralHosts) {
@@ -128,7 +146,11 @@ TEST(Environment, RootOverridesTheLaunchersPlaceButNotItsRank) {
 }
 
 TEST(Environment, Hydra) {
-  const Vars vars{{"PMI_RANK", "1"}, {"PMI_SIZE", "2"}, {"MPI_LOCALNRANKS", "2"}, {"PMI_FD", "8"}, {"HYDI_CONTROL_FD", "7"}};
+  const Vars vars{{"PMI_RANK", "1"},
+                  {"PMI_SIZE", "2"},
+                  {"MPI_LOCALNRANKS", "2"},
+                  {"PMI_FD", "8"},
+                  {"HYDI_CONTROL_FD", "7"}};
   const auto job = detect(vars).value();
   EXPECT_EQ(job.launcher, "hydra");
   EXPECT_EQ(job.rank, 1);
@@ -176,10 +198,12 @@ TEST(Environment, Torchrun) {
   EXPECT_EQ(hosts.meeting.kind, Kind::tcp);
   EXPECT_THAT(hosts.meeting.hosts, ElementsAre("head.cluster"));
   EXPECT_EQ(hosts.meeting.port, 29501);  // 29500 is the TCPStore's
-  EXPECT_EQ(detect(torchrun(1, 4, 2) + secret + Vars{{"LIBCOLL_PORT_OFFSET", "100"}}).value().meeting.port, 29600);
+  EXPECT_EQ(detect(torchrun(1, 4, 2) + secret + Vars{{"LIBCOLL_PORT_OFFSET", "100"}}).value().meeting.port,
+            29600);
   const auto top = detect(torchrun(1, 4, 2) + secret + Vars{{"MASTER_PORT", "65535"}}).value();
   EXPECT_LE(top.meeting.port + top.meeting.ports - 1, 65535);
-  EXPECT_THAT(detect(torchrun(1, 4, 2) + secret + Vars{{"MASTER_ADDR", "fd00::2"}}).value().meeting.hosts, ElementsAre("fd00::2"));
+  EXPECT_THAT(detect(torchrun(1, 4, 2) + secret + Vars{{"MASTER_ADDR", "fd00::2"}}).value().meeting.hosts,
+              ElementsAre("fd00::2"));
 }
 
 TEST(Environment, Precedence) {
@@ -230,13 +254,15 @@ TEST(Environment, MalformedVariablesAreNamedWithTheirValue) {
       {hand + Vars{{"LIBCOLL_SECRET", ""}}, {"LIBCOLL_SECRET", "empty"}},
       {open_mpi(4, 4, 4), {"OMPI_COMM_WORLD_RANK", "\"4\""}},
       {open_mpi(0, 4, 5), {"OMPI_COMM_WORLD_LOCAL_SIZE", "\"5\""}},
-      {open_mpi(0, 4, 2) + Vars{{"OMPI_MCA_orte_hnp_uri", "1.0;usock"}}, {"OMPI_MCA_orte_hnp_uri", "1.0;usock"}},
+      {open_mpi(0, 4, 2) + Vars{{"OMPI_MCA_orte_hnp_uri", "1.0;usock"}},
+       {"OMPI_MCA_orte_hnp_uri", "1.0;usock"}},
       {torchrun(0, 4, 2) + Vars{{"MASTER_PORT", "70000"}}, {"MASTER_PORT", "\"70000\""}},
       {torchrun(0, 4, 2) + Vars{{"MASTER_ADDR", ""}}, {"MASTER_ADDR"}},
       {torchrun(0, 4, 2) + Vars{{"MASTER_ADDR", "a/b"}}, {"MASTER_ADDR", "\"a/b\""}},
       {torchrun(0, 4, 2) + Vars{{"MASTER_PORT", ""}}, {"MASTER_PORT"}},
       {slurm(8, 1), {"SLURM_PROCID", "\"8\""}},
-      {slurm(0, 3) + step_secret + Vars{{"SLURM_STEP_NODELIST", "node[3-"}}, {"SLURM_STEP_NODELIST", "node[3-"}},
+      {slurm(0, 3) + step_secret + Vars{{"SLURM_STEP_NODELIST", "node[3-"}},
+       {"SLURM_STEP_NODELIST", "node[3-"}},
       {slurm(0, 3) + step_secret + Vars{{"SLURM_STEP_NODELIST", ",a"}}, {"SLURM_STEP_NODELIST", ",a"}},
       {slurm(0, 1) + Vars{{"SLURM_STEP_ID", "x"}}, {"SLURM_STEP_ID", "\"x\""}},
       {slurm(0, 1) + Vars{{"SLURM_JOB_ID", ""}}, {"SLURM_JOB_ID"}},
@@ -257,9 +283,15 @@ TEST(Environment, ValuesAreMadeSafeToPrint) {
 }
 
 TEST(Hostlist, FirstHost) {
-  const std::vector<std::pair<std::string, std::string>> table{
-      {"tux", "tux"}, {"tux1,tux2", "tux1"}, {"node[01-03,07],gpu5", "node01"}, {"node[7,9]", "node7"}, {"n[12]", "n12"},
-      {"r[1-2]n[003-100]", "r1n003"}, {"a[1-3]-ib0,b", "a1-ib0"}, {"[08-09]x", "08x"}, {"a.b.c,d", "a.b.c"}};
+  const std::vector<std::pair<std::string, std::string>> table{{"tux", "tux"},
+                                                               {"tux1,tux2", "tux1"},
+                                                               {"node[01-03,07],gpu5", "node01"},
+                                                               {"node[7,9]", "node7"},
+                                                               {"n[12]", "n12"},
+                                                               {"r[1-2]n[003-100]", "r1n003"},
+                                                               {"a[1-3]-ib0,b", "a1-ib0"},
+                                                               {"[08-09]x", "08x"},
+                                                               {"a.b.c,d", "a.b.c"}};
   for (const auto& [list, host] : table) EXPECT_EQ(parse_first_host("V", list).value_or("?"), host) << list;
   for (const char* bad : {"", ",", "a[", "a]", "a[]", "a[-3]", "a[x-y]", "a[1-2", "a b", "a[[1]]"}) {
     EXPECT_FALSE(parse_first_host("V", bad)) << bad;

@@ -28,7 +28,8 @@ TEST(Frames, ChallengeSurvivesTheWire) {
 }
 
 TEST(Frames, HelloSurvivesTheWire) {
-  const Hello h{.rank = 7, .size = 4096, .nonce = random_nonce(), .listener = ipv4_address(), .mac = random_nonce()};
+  const Hello h{
+      .rank = 7, .size = 4096, .nonce = random_nonce(), .listener = ipv4_address(), .mac = random_nonce()};
   EXPECT_EQ(decode_hello(encode(h)).value(), h);
 }
 
@@ -47,9 +48,11 @@ TEST(Frames, NoticeSurvivesTheWireAndIsCut) {
 
 TEST(Frames, EveryShorterOrLongerInputIsRefused) {
   const auto challenge = encode(Challenge{1, random_nonce()});
-  const auto hello = encode(Hello{.rank = 1, .size = 2, .nonce = random_nonce(), .listener = ipv4_address(), .mac = {}});
+  const auto hello =
+      encode(Hello{.rank = 1, .size = 2, .nonce = random_nonce(), .listener = ipv4_address(), .mac = {}});
   const auto header = encode(FrameHeader{});
-  for (std::size_t n = 0; n < challenge.size(); ++n) EXPECT_FALSE(decode_challenge(Bytes(challenge).first(n)));
+  for (std::size_t n = 0; n < challenge.size(); ++n)
+    EXPECT_FALSE(decode_challenge(Bytes(challenge).first(n)));
   for (std::size_t n = 0; n < hello.size(); ++n) EXPECT_FALSE(decode_hello(Bytes(hello).first(n)));
   for (std::size_t n = 0; n < header.size(); ++n) EXPECT_FALSE(decode_frame_header(Bytes(header).first(n)));
   std::vector<std::byte> longer(hello.begin(), hello.end());
@@ -61,8 +64,8 @@ TEST(Frames, EveryShorterOrLongerInputIsRefused) {
 TEST(Frames, GiantLengthsAndUnknownTypesAreRefused) {
   const auto header = encode(FrameHeader{});
   EXPECT_TRUE(decode_frame_header(header));
-  EXPECT_FALSE(decode_frame_header(with(header, 0, 0)));     // magic
-  EXPECT_FALSE(decode_frame_header(with(header, 1, 0)));     // type
+  EXPECT_FALSE(decode_frame_header(with(header, 0, 0)));  // magic
+  EXPECT_FALSE(decode_frame_header(with(header, 1, 0)));  // type
   EXPECT_FALSE(decode_frame_header(with(header, 1, 6)));
   EXPECT_FALSE(decode_frame_header(with(header, 2, 1)));     // reserved
   EXPECT_FALSE(decode_frame_header(with(header, 7, 0x7F)));  // two thousand million bytes

@@ -32,7 +32,8 @@ void as_processes(int ranks, const std::function<bool(int)>& body) {
   }
   for (int r = 0; r < ranks; ++r) {
     int status = -1;
-    ASSERT_EQ(::waitpid(children[static_cast<std::size_t>(r)], &status, 0), children[static_cast<std::size_t>(r)]);
+    ASSERT_EQ(::waitpid(children[static_cast<std::size_t>(r)], &status, 0),
+              children[static_cast<std::size_t>(r)]);
     EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << "rank " << r << ", status " << status;
   }
 }

@@ -63,7 +63,9 @@ void as_threads(int ranks, const std::function<void(int)>& body);
 void as_processes(int ranks, const std::function<bool(int)>& body);
 
 // Element i of what `rank` contributes.
-inline unsigned char pattern(int rank, std::size_t i) { return static_cast<unsigned char>(rank * 31 + static_cast<int>(i % 251) + 7); }
+inline unsigned char pattern(int rank, std::size_t i) {
+  return static_cast<unsigned char>(rank * 31 + static_cast<int>(i % 251) + 7);
+}
 // Whether an allgather of that many bytes per rank delivers everybody's pattern.
 bool allgather_works(Bootstrap&, std::size_t bytes);
 
