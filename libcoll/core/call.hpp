@@ -15,6 +15,14 @@ enum class Coll : std::uint8_t {
 inline constexpr int coll_count = 16;
 const char* name_of(Coll) noexcept;
 
+// size_of without the call: 0 for unknown types.
+inline std::size_t bytes_of(DType type) noexcept {
+  static constexpr std::uint8_t bytes[32] = {1, 2, 4, 8, 1, 2, 4, 8, 2, 2, 4, 8, 1, 1, 8, 16, 1, 1, sizeof(Pair_f32_i32), sizeof(Pair_f64_i32),
+                                             sizeof(Pair_i64_i32), sizeof(Pair_i32_i32), sizeof(Pair_i16_i32), sizeof(Pair_f32_f32), sizeof(Pair_f64_f64)};
+  const auto i = static_cast<std::size_t>(type);
+  return i < sizeof bytes ? bytes[i] : 0;
+}
+
 enum class Algorithm : std::uint8_t { automatic, direct, sliced };
 const char* name_of(Algorithm) noexcept;
 

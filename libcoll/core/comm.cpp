@@ -45,9 +45,38 @@ inline void run(const Plan& plan, const Args& args) { plan.run(*plan.group, args
 }  // namespace detail
 
 using detail::quick_algorithm;
-using detail::require_count;
-using detail::resolve;
 using detail::run;
+
+namespace {
+
+std::uint32_t as_root(int root) { return static_cast<std::uint32_t>(root); }
+
+const void* at(const void* p, std::uint64_t offset) { return static_cast<const std::byte*>(p) + offset; }
+
+// Collectives in which every rank has both buffers, of so many blocks of the call's count each. In
+// place the operand is the rank's own block of recv (`own_block`).
+[[gnu::always_inline]] inline void run_symmetric(CommImpl& c, Call call, Args args, std::uint64_t send_blocks, std::uint64_t recv_blocks,
+                                                 std::uint64_t own_block) {
+  const std::uint64_t own = own_block * static_cast<std::uint64_t>(call.count) * call.element_bytes;
+  call.in_place = is_in_place(args.send) || args.send == at(args.recv, own);
+  const Plan& plan = c.plan(call);
+  if (call.in_place != 0) args.send = at(args.recv, own);
+  detail::check_buffers(c, plan, args, plan.bytes * send_blocks, plan.bytes * recv_blocks);
+  run(plan, args);
+}
+
+[[gnu::always_inline]] inline Call reduction(CommImpl& c, Coll coll, Count count, DType type, const ReduceOp& op, const CallOptions& o) {
+  if (op.op() == Op::custom) [[unlikely]] check_custom(c, coll, type, op);
+  return {.coll = coll, .dtype = type, .op = op.op(), .algorithm = quick_algorithm(c, coll, o), .count = count,
+          .element_bytes = detail::element_bytes_of(type, op)};
+}
+
+Call movement(CommImpl& c, Coll coll, Count count, DType type, int root, const CallOptions& o) {
+  return {.coll = coll, .dtype = type, .algorithm = quick_algorithm(c, coll, o), .root = as_root(root), .count = count,
+          .element_bytes = static_cast<std::uint32_t>(detail::bytes_of(type))};
+}
+
+}  // namespace
 
 Comm::Comm(std::unique_ptr<CommImpl> impl) noexcept : impl_(std::move(impl)) {}
 Comm::Comm() noexcept = default;
@@ -116,142 +145,87 @@ std::string Comm::describe() const {
 
 void Comm::barrier(const CallOptions& o) {
   CommImpl& c = impl();
-  const Call call{.coll = Coll::barrier, .algorithm = quick_algorithm(c, Coll::barrier, o)};
-  run(c.plan(call), {.timeout_s = o.timeout_s});
-}
-
-void Comm::bcast(void* buffer, Count count, DType type, int root, const CallOptions& o) {
-  CommImpl& c = impl();
-  const auto element = static_cast<std::uint32_t>(size_of(type));
-  Call call{.coll = Coll::bcast, .dtype = type, .algorithm = quick_algorithm(c, Coll::bcast, o), .root = static_cast<std::uint32_t>(root),
-            .count = count, .element_bytes = element};
-  require_count(c, call.coll, count, element, 1);
-  if (count != 0 && buffer == nullptr) c.refuse(call.coll, "buffer is a null pointer");
-  run(c.plan(call), {.recv = buffer, .timeout_s = o.timeout_s});
+  run(c.plan({.coll = Coll::barrier, .algorithm = quick_algorithm(c, Coll::barrier, o)}), {.timeout_s = o.timeout_s});
 }
 
 void Comm::allreduce(const void* send, void* recv, Count count, DType type, ReduceOp op, const CallOptions& o) {
   CommImpl& c = impl();
-  const std::uint32_t element = detail::element_bytes_of(type, op);
-  Call call{.coll = Coll::allreduce, .dtype = type, .op = op.op(), .algorithm = quick_algorithm(c, Coll::allreduce, o), .count = count, .element_bytes = element};
-  Args args{.send = send, .recv = recv, .custom = op.custom(), .timeout_s = o.timeout_s};
-  if (op.op() == Op::custom) [[unlikely]] check_custom(c, call.coll, type, op);
-  require_count(c, call.coll, count, element, 1);
-  const std::uint64_t bytes = static_cast<std::uint64_t>(count) * element;
-  resolve(c, call, args, bytes, bytes, 0);
-  run(c.plan(call), args);
-}
-
-void Comm::reduce(const void* send, void* recv, Count count, DType type, ReduceOp op, int root, const CallOptions& o) {
-  CommImpl& c = impl();
-  const std::uint32_t element = detail::element_bytes_of(type, op);
-  Call call{.coll = Coll::reduce, .dtype = type, .op = op.op(), .algorithm = quick_algorithm(c, Coll::reduce, o),
-            .root = static_cast<std::uint32_t>(root), .count = count, .element_bytes = element};
-  Args args{.send = send, .recv = recv, .custom = op.custom(), .timeout_s = o.timeout_s};
-  check_custom(c, call.coll, type, op);
-  require_count(c, call.coll, count, element, 1);
-  const std::uint64_t bytes = static_cast<std::uint64_t>(count) * element;
-  if (root == c.rank()) {
-    resolve(c, call, args, bytes, bytes, 0);
-  } else {
-    if (is_in_place(send)) c.refuse(call.coll, "send is in_place, which only the root may pass");
-    args.recv = nullptr;
-    if (bytes != 0 && send == nullptr) c.refuse(call.coll, "send is a null pointer");
-  }
-  run(c.plan(call), args);
+  run_symmetric(c, reduction(c, Coll::allreduce, count, type, op, o), {.send = send, .recv = recv, .custom = op.custom(), .timeout_s = o.timeout_s}, 1, 1, 0);
 }
 
 void Comm::reduce_scatter_block(const void* send, void* recv, Count count, DType type, ReduceOp op, const CallOptions& o) {
   CommImpl& c = impl();
-  const std::uint32_t element = detail::element_bytes_of(type, op);
-  Call call{.coll = Coll::reduce_scatter_block, .dtype = type, .op = op.op(), .algorithm = quick_algorithm(c, Coll::reduce_scatter_block, o),
-            .count = count, .element_bytes = element};
-  Args args{.send = send, .recv = recv, .custom = op.custom(), .timeout_s = o.timeout_s};
-  check_custom(c, call.coll, type, op);
-  const auto ranks = static_cast<std::uint64_t>(c.size());
-  require_count(c, call.coll, count, element, ranks);
-  const std::uint64_t bytes = static_cast<std::uint64_t>(count) * element;
-  resolve(c, call, args, bytes * ranks, bytes, 0);
-  run(c.plan(call), args);
+  run_symmetric(c, reduction(c, Coll::reduce_scatter_block, count, type, op, o),
+                {.send = send, .recv = recv, .custom = op.custom(), .timeout_s = o.timeout_s}, static_cast<std::uint64_t>(c.size()), 1, 0);
+}
+
+void Comm::scan(const void* send, void* recv, Count count, DType type, ReduceOp op, const CallOptions& o) {
+  CommImpl& c = impl();
+  run_symmetric(c, reduction(c, Coll::scan, count, type, op, o), {.send = send, .recv = recv, .custom = op.custom(), .timeout_s = o.timeout_s}, 1, 1, 0);
+}
+
+void Comm::exscan(const void* send, void* recv, Count count, DType type, ReduceOp op, const CallOptions& o) {
+  CommImpl& c = impl();
+  run_symmetric(c, reduction(c, Coll::exscan, count, type, op, o), {.send = send, .recv = recv, .custom = op.custom(), .timeout_s = o.timeout_s}, 1, 1, 0);
 }
 
 void Comm::allgather(const void* send, void* recv, Count count, DType type, const CallOptions& o) {
   CommImpl& c = impl();
-  const auto element = static_cast<std::uint32_t>(size_of(type));
-  Call call{.coll = Coll::allgather, .dtype = type, .algorithm = quick_algorithm(c, Coll::allgather, o), .count = count, .element_bytes = element};
-  Args args{.send = send, .recv = recv, .timeout_s = o.timeout_s};
-  const auto ranks = static_cast<std::uint64_t>(c.size());
-  require_count(c, call.coll, count, element, ranks);
-  const std::uint64_t bytes = static_cast<std::uint64_t>(count) * element, own = static_cast<std::uint64_t>(c.rank()) * bytes;
-  if (!is_in_place(send) && recv != nullptr && send == static_cast<std::byte*>(recv) + own) args.send = in_place;
-  resolve(c, call, args, bytes, bytes * ranks, own);
-  run(c.plan(call), args);
-}
-
-void Comm::gather(const void* send, void* recv, Count count, DType type, int root, const CallOptions& o) {
-  CommImpl& c = impl();
-  const auto element = static_cast<std::uint32_t>(size_of(type));
-  Call call{.coll = Coll::gather, .dtype = type, .algorithm = quick_algorithm(c, Coll::gather, o), .root = static_cast<std::uint32_t>(root),
-            .count = count, .element_bytes = element};
-  Args args{.send = send, .recv = recv, .timeout_s = o.timeout_s};
-  const auto ranks = static_cast<std::uint64_t>(c.size());
-  require_count(c, call.coll, count, element, ranks);
-  const std::uint64_t bytes = static_cast<std::uint64_t>(count) * element;
-  if (root == c.rank()) resolve(c, call, args, bytes, bytes * ranks, static_cast<std::uint64_t>(root) * bytes);
-  else if (is_in_place(send)) c.refuse(call.coll, "send is in_place, which only the root may pass");
-  else if (bytes != 0 && send == nullptr) c.refuse(call.coll, "send is a null pointer");
-  run(c.plan(call), args);
-}
-
-void Comm::scatter(const void* send, void* recv, Count count, DType type, int root, const CallOptions& o) {
-  CommImpl& c = impl();
-  const auto element = static_cast<std::uint32_t>(size_of(type));
-  Call call{.coll = Coll::scatter, .dtype = type, .algorithm = quick_algorithm(c, Coll::scatter, o), .root = static_cast<std::uint32_t>(root),
-            .count = count, .element_bytes = element};
-  Args args{.send = send, .recv = recv, .timeout_s = o.timeout_s};
-  const auto ranks = static_cast<std::uint64_t>(c.size());
-  require_count(c, call.coll, count, element, ranks);
-  const std::uint64_t bytes = static_cast<std::uint64_t>(count) * element;
-  if (root == c.rank()) {
-    if (bytes != 0 && send == nullptr) c.refuse(call.coll, "send is a null pointer");
-    // In place: the root's block stays where it is.
-    if (is_in_place(recv)) args.recv = static_cast<std::byte*>(const_cast<void*>(send)) + static_cast<std::uint64_t>(root) * bytes;
-  } else if (is_in_place(recv)) {
-    c.refuse(call.coll, "recv is in_place, which only the root may pass");
-  }
-  if (bytes != 0 && args.recv == nullptr) c.refuse(call.coll, "recv is a null pointer");
-  run(c.plan(call), args);
+  run_symmetric(c, movement(c, Coll::allgather, count, type, 0, o), {.send = send, .recv = recv, .timeout_s = o.timeout_s}, 1,
+                static_cast<std::uint64_t>(c.size()), static_cast<std::uint64_t>(c.rank()));
 }
 
 void Comm::alltoall(const void* send, void* recv, Count count, DType type, const CallOptions& o) {
   CommImpl& c = impl();
-  const auto element = static_cast<std::uint32_t>(size_of(type));
-  Call call{.coll = Coll::alltoall, .dtype = type, .algorithm = quick_algorithm(c, Coll::alltoall, o), .count = count, .element_bytes = element};
-  Args args{.send = send, .recv = recv, .timeout_s = o.timeout_s};
   const auto ranks = static_cast<std::uint64_t>(c.size());
-  require_count(c, call.coll, count, element, ranks);
-  const std::uint64_t bytes = static_cast<std::uint64_t>(count) * element * ranks;
-  resolve(c, call, args, bytes, bytes, 0);
-  run(c.plan(call), args);
+  run_symmetric(c, movement(c, Coll::alltoall, count, type, 0, o), {.send = send, .recv = recv, .timeout_s = o.timeout_s}, ranks, ranks, 0);
 }
 
-static void scan_of(CommImpl& c, Coll coll, const void* send, void* recv, Count count, DType type, ReduceOp op, const CallOptions& o) {
-  const std::uint32_t element = detail::element_bytes_of(type, op);
-  Call call{.coll = coll, .dtype = type, .op = op.op(), .algorithm = quick_algorithm(c, coll, o), .count = count, .element_bytes = element};
-  Args args{.send = send, .recv = recv, .custom = op.custom(), .timeout_s = o.timeout_s};
-  check_custom(c, coll, type, op);
-  require_count(c, coll, count, element, 1);
-  const std::uint64_t bytes = static_cast<std::uint64_t>(count) * element;
-  resolve(c, call, args, bytes, bytes, 0);
-  run(c.plan(call), args);
+void Comm::bcast(void* buffer, Count count, DType type, int root, const CallOptions& o) {
+  CommImpl& c = impl();
+  const Plan& plan = c.plan(movement(c, Coll::bcast, count, type, root, o));
+  if (plan.bytes != 0 && buffer == nullptr) c.refuse(Coll::bcast, "buffer is a null pointer");
+  run(plan, {.recv = buffer, .timeout_s = o.timeout_s});
 }
 
-void Comm::scan(const void* send, void* recv, Count count, DType type, ReduceOp op, const CallOptions& o) {
-  scan_of(impl(), Coll::scan, send, recv, count, type, op, o);
+void Comm::reduce(const void* send, void* recv, Count count, DType type, ReduceOp op, int root, const CallOptions& o) {
+  CommImpl& c = impl();
+  Call call = reduction(c, Coll::reduce, count, type, op, o);
+  call.root = as_root(root);
+  const bool am_root = root == c.rank();
+  call.in_place = am_root && (is_in_place(send) || send == recv);
+  const Plan& plan = c.plan(call);
+  if (!am_root && is_in_place(send)) c.refuse(call.coll, "send is in_place, which only the root may pass");
+  const Args args{.send = call.in_place != 0 ? recv : send, .recv = am_root ? recv : nullptr, .custom = op.custom(), .timeout_s = o.timeout_s};
+  detail::check_buffers(c, plan, args, plan.bytes, am_root ? plan.bytes : 0);
+  run(plan, args);
 }
 
-void Comm::exscan(const void* send, void* recv, Count count, DType type, ReduceOp op, const CallOptions& o) {
-  scan_of(impl(), Coll::exscan, send, recv, count, type, op, o);
+void Comm::gather(const void* send, void* recv, Count count, DType type, int root, const CallOptions& o) {
+  CommImpl& c = impl();
+  Call call = movement(c, Coll::gather, count, type, root, o);
+  const bool am_root = root == c.rank();
+  const std::uint64_t own = static_cast<std::uint64_t>(c.rank()) * static_cast<std::uint64_t>(count) * call.element_bytes;
+  call.in_place = am_root && (is_in_place(send) || send == at(recv, own));
+  const Plan& plan = c.plan(call);
+  if (!am_root && is_in_place(send)) c.refuse(call.coll, "send is in_place, which only the root may pass");
+  const Args args{.send = call.in_place != 0 ? at(recv, own) : send, .recv = recv, .timeout_s = o.timeout_s};
+  detail::check_buffers(c, plan, args, plan.bytes, am_root ? plan.bytes * static_cast<std::uint64_t>(c.size()) : 0);
+  run(plan, args);
+}
+
+void Comm::scatter(const void* send, void* recv, Count count, DType type, int root, const CallOptions& o) {
+  CommImpl& c = impl();
+  Call call = movement(c, Coll::scatter, count, type, root, o);
+  const bool am_root = root == c.rank();
+  const void* own = at(send, static_cast<std::uint64_t>(c.rank()) * static_cast<std::uint64_t>(count) * call.element_bytes);
+  call.in_place = am_root && (is_in_place(recv) || recv == own);
+  const Plan& plan = c.plan(call);
+  if (!am_root && is_in_place(recv)) c.refuse(call.coll, "recv is in_place, which only the root may pass");
+  // In place: the root's block stays where it is.
+  const Args args{.send = send, .recv = call.in_place != 0 ? const_cast<void*>(own) : recv, .timeout_s = o.timeout_s};
+  detail::check_buffers(c, plan, args, am_root ? plan.bytes * static_cast<std::uint64_t>(c.size()) : 0, plan.bytes);
+  run(plan, args);
 }
 
 Buffer Comm::allocate(std::size_t bytes) {

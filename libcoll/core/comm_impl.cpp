@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "libcoll/core/arguments.hpp"
 #include "libcoll/core/log.hpp"
 #include "transports/shm/calibrate.hpp"
 #include "transports/shm/natives.hpp"
@@ -120,7 +121,7 @@ void CommImpl::refuse(Coll coll, const std::string& what) {
 
 void CommImpl::validate(const Call& call) {
   const auto dtype = static_cast<int>(call.dtype);
-  if (call.count < 0) refuse(call.coll, fmt::format("count is {}; it must be at least 0", call.count));
+  require_count(*this, call.coll, call.count, call.element_bytes, static_cast<std::uint64_t>(size()));
   if (dtype >= dtype_count) refuse(call.coll, fmt::format("type {} is unknown", dtype));
   if (call.root >= static_cast<std::uint32_t>(size()))
     refuse(call.coll, fmt::format("root is {}; it must be from 0 to {}", static_cast<std::int32_t>(call.root), size() - 1));

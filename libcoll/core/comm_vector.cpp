@@ -64,8 +64,11 @@ void Comm::reduce_scatter(const void* send, void* recv, std::span<const Count> c
   const Count total = check_counts(c, call.coll, "counts", counts, call.element_bytes);
   const Count mine = counts[static_cast<std::size_t>(c.rank())];
   Args args{.send = send, .recv = recv, .recv_counts = counts.data(), .local_count = mine, .custom = op.custom(), .timeout_s = o.timeout_s};
-  detail::resolve(c, call, args, bytes_of(total, call), bytes_of(mine, call), 0);
-  run(c, call, args);
+  call.in_place = is_in_place(send) || send == recv;
+  if (call.in_place != 0) args.send = recv;
+  const detail::Plan& plan = c.plan(call);
+  detail::check_buffers(c, plan, args, bytes_of(total, call), bytes_of(mine, call));
+  plan.run(*plan.group, args, plan);
 }
 
 void Comm::allgatherv(const void* send, Count send_count, void* recv, std::span<const Count> counts, std::span<const Count> displs, DType type,

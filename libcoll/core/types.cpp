@@ -2,6 +2,8 @@
 
 #include <array>
 
+#include "libcoll/core/call.hpp"
+
 namespace libcoll {
 namespace {
 
@@ -9,24 +11,23 @@ enum class Kind : std::uint8_t { integer, floating, complex, boolean, byte, pair
 
 struct TypeRow {
   const char* name;
-  std::uint8_t bytes;
   Kind kind;
 };
 
 constexpr std::array<TypeRow, dtype_count> types{{
-    {"i8", 1, Kind::integer},      {"i16", 2, Kind::integer},     {"i32", 4, Kind::integer},
-    {"i64", 8, Kind::integer},     {"u8", 1, Kind::integer},      {"u16", 2, Kind::integer},
-    {"u32", 4, Kind::integer},     {"u64", 8, Kind::integer},     {"f16", 2, Kind::floating},
-    {"bf16", 2, Kind::floating},   {"f32", 4, Kind::floating},    {"f64", 8, Kind::floating},
-    {"f8e4m3", 1, Kind::floating}, {"f8e5m2", 1, Kind::floating}, {"c64", 8, Kind::complex},
-    {"c128", 16, Kind::complex},   {"bool", 1, Kind::boolean},    {"byte", 1, Kind::byte},
-    {"f32_i32", sizeof(Pair_f32_i32), Kind::pair},
-    {"f64_i32", sizeof(Pair_f64_i32), Kind::pair},
-    {"i64_i32", sizeof(Pair_i64_i32), Kind::pair},
-    {"i32_i32", sizeof(Pair_i32_i32), Kind::pair},
-    {"i16_i32", sizeof(Pair_i16_i32), Kind::pair},
-    {"f32_f32", sizeof(Pair_f32_f32), Kind::pair},
-    {"f64_f64", sizeof(Pair_f64_f64), Kind::pair},
+    {"i8", Kind::integer},      {"i16", Kind::integer},     {"i32", Kind::integer},
+    {"i64", Kind::integer},     {"u8", Kind::integer},      {"u16", Kind::integer},
+    {"u32", Kind::integer},     {"u64", Kind::integer},     {"f16", Kind::floating},
+    {"bf16", Kind::floating},   {"f32", Kind::floating},    {"f64", Kind::floating},
+    {"f8e4m3", Kind::floating}, {"f8e5m2", Kind::floating}, {"c64", Kind::complex},
+    {"c128", Kind::complex},   {"bool", Kind::boolean},    {"byte", Kind::byte},
+    {"f32_i32", Kind::pair},
+    {"f64_i32", Kind::pair},
+    {"i64_i32", Kind::pair},
+    {"i32_i32", Kind::pair},
+    {"i16_i32", Kind::pair},
+    {"f32_f32", Kind::pair},
+    {"f64_f64", Kind::pair},
 }};
 
 constexpr std::array<const char*, op_count + 1> op_names{
@@ -39,7 +40,7 @@ constexpr bool valid(DType t) { return static_cast<int>(t) < dtype_count; }
 
 }  // namespace
 
-std::size_t size_of(DType t) noexcept { return valid(t) ? types[static_cast<std::size_t>(t)].bytes : 0; }
+std::size_t size_of(DType t) noexcept { return detail::bytes_of(t); }
 
 const char* name_of(DType t) noexcept {
   return valid(t) ? types[static_cast<std::size_t>(t)].name : "unknown type";
