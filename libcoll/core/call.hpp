@@ -2,7 +2,7 @@
 #pragma once
 
 #include <cstdint>
-#include <cstring>
+#include <string>
 
 #include "libcoll/comm.hpp"
 
@@ -37,30 +37,38 @@ struct Call {
   std::uint32_t element_bytes = 1;
   std::uint32_t in_place = 0;      // 1 if this rank's send is in_place
 
-  friend bool operator==(const Call& a, const Call& b) noexcept { return std::memcmp(&a, &b, sizeof a) == 0; }
+  friend bool operator==(const Call&, const Call&) noexcept = default;
 };
-static_assert(sizeof(Call) == 24, "no padding: compared and hashed as three words");
+static_assert(sizeof(Call) == 24, "no padding: sent to other ranks as it is");
 
 std::string to_text(const Call&);
 
-struct CallWords { std::uint64_t w[3]; };
+// A Call as three words: what the plan cache hashes and compares. Put together by shifts, so that a
+// call that is found never exists in memory (byte stores read back as words would stall).
+struct CallWords {
+  std::uint64_t w[3];
+  friend bool operator==(const CallWords& a, const CallWords& b) noexcept {
+    return ((a.w[0] ^ b.w[0]) | (a.w[1] ^ b.w[1]) | (a.w[2] ^ b.w[2])) == 0;
+  }
+};
 inline CallWords words_of(const Call& c) noexcept {
-  CallWords r;
-  std::memcpy(&r, &c, sizeof r);
-  return r;
+  const auto byte = [](auto v, int at) { return static_cast<std::uint64_t>(static_cast<std::uint8_t>(v)) << (8 * at); };
+  return {{byte(c.coll, 0) | byte(c.dtype, 1) | byte(c.op, 2) | byte(c.algorithm, 3) | static_cast<std::uint64_t>(c.root) << 32,
+           static_cast<std::uint64_t>(c.count), c.element_bytes | static_cast<std::uint64_t>(c.in_place) << 32}};
 }
 
 // What differs between ranks, never decides a structure by itself: addresses and per-rank counts.
 struct Args {
   const void* send = nullptr;      // resolved: never in_place
   void* recv = nullptr;
+  const CustomOp* custom = nullptr;
+  double timeout_s = 0;            // 0: the communicator's
+  // v-forms only:
   const Count* send_counts = nullptr;
   const Count* send_displs = nullptr;
   const Count* recv_counts = nullptr;
   const Count* recv_displs = nullptr;
-  Count local_count = 0;           // v-forms: this rank's own count
-  const CustomOp* custom = nullptr;
-  double timeout_s = 0;            // 0: the communicator's
+  Count local_count = 0;           // this rank's own count
 };
 
 }  // namespace libcoll::detail

@@ -55,7 +55,7 @@ const void* at(const void* p, std::uint64_t offset) { return static_cast<const s
 
 // Collectives in which every rank has both buffers, of so many blocks of the call's count each. In
 // place the operand is the rank's own block of recv (`own_block`).
-[[gnu::always_inline]] inline void run_symmetric(CommImpl& c, Call call, Args args, std::uint64_t send_blocks, std::uint64_t recv_blocks,
+void run_symmetric(CommImpl& c, Call call, Args args, std::uint64_t send_blocks, std::uint64_t recv_blocks,
                                                  std::uint64_t own_block) {
   const std::uint64_t own = own_block * static_cast<std::uint64_t>(call.count) * call.element_bytes;
   call.in_place = is_in_place(args.send) || args.send == at(args.recv, own);
@@ -65,7 +65,7 @@ const void* at(const void* p, std::uint64_t offset) { return static_cast<const s
   run(plan, args);
 }
 
-[[gnu::always_inline]] inline Call reduction(CommImpl& c, Coll coll, Count count, DType type, const ReduceOp& op, const CallOptions& o) {
+Call reduction(CommImpl& c, Coll coll, Count count, DType type, const ReduceOp& op, const CallOptions& o) {
   if (op.op() == Op::custom) [[unlikely]] check_custom(c, coll, type, op);
   return {.coll = coll, .dtype = type, .op = op.op(), .algorithm = quick_algorithm(c, coll, o), .count = count,
           .element_bytes = detail::element_bytes_of(type, op)};
@@ -74,6 +74,16 @@ const void* at(const void* p, std::uint64_t offset) { return static_cast<const s
 Call movement(CommImpl& c, Coll coll, Count count, DType type, int root, const CallOptions& o) {
   return {.coll = coll, .dtype = type, .algorithm = quick_algorithm(c, coll, o), .root = as_root(root), .count = count,
           .element_bytes = static_cast<std::uint32_t>(detail::bytes_of(type))};
+}
+
+// Neither null nor overlapping other than exactly. What fails here is looked at again, slowly.
+inline bool plainly_apart(const void* send, const void* recv, std::uint64_t bytes) {
+  const auto a = reinterpret_cast<std::uint64_t>(send), b = reinterpret_cast<std::uint64_t>(recv);
+  return a != 0 && b != 0 && (a == b || a - b + bytes - 1 >= 2 * bytes - 1);
+}
+
+[[gnu::noinline]] void general_allreduce(CommImpl& c, const void* send, void* recv, Count count, DType type, const ReduceOp& op, const CallOptions& o) {
+  run_symmetric(c, reduction(c, Coll::allreduce, count, type, op, o), {.send = send, .recv = recv, .custom = op.custom(), .timeout_s = o.timeout_s}, 1, 1, 0);
 }
 
 }  // namespace
@@ -93,10 +103,7 @@ Comm::~Comm() {
     detail::log().warn("a communicator of {} ranks was destroyed without close(); its memory stays in use until its world ends", impl_->size());
 }
 
-CommImpl& Comm::impl() const {
-  if (!impl_) [[unlikely]] throw Error(Errc::closed, "libcoll: this Comm is empty or was closed");
-  return *impl_;
-}
+void Comm::throw_empty() { throw Error(Errc::closed, "libcoll: this Comm is empty or was closed"); }
 
 void Comm::require_size(const char* argument, std::size_t have, std::size_t want) const {
   if (have != want) throw Error(Errc::invalid_argument, fmt::format("libcoll: rank {} of {}: {} holds {} elements where {} are needed", rank(), size(), argument, have, want));
@@ -148,9 +155,18 @@ void Comm::barrier(const CallOptions& o) {
   run(c.plan({.coll = Coll::barrier, .algorithm = quick_algorithm(c, Coll::barrier, o)}), {.timeout_s = o.timeout_s});
 }
 
+// The one collective whose every instruction counts: a cached plan and no options are the fast path;
+// everything else, errors included, takes the general way.
 void Comm::allreduce(const void* send, void* recv, Count count, DType type, ReduceOp op, const CallOptions& o) {
   CommImpl& c = impl();
-  run_symmetric(c, reduction(c, Coll::allreduce, count, type, op, o), {.send = send, .recv = recv, .custom = op.custom(), .timeout_s = o.timeout_s}, 1, 1, 0);
+  if (op.op() != Op::custom && o.algorithm.empty() && o.timeout_s == 0) [[likely]] {
+    const Call call{.coll = Coll::allreduce, .dtype = type, .op = op.op(), .count = count,
+                    .element_bytes = static_cast<std::uint32_t>(detail::bytes_of(type)), .in_place = is_in_place(send) || send == recv};
+    const Args args{.send = call.in_place != 0 ? recv : send, .recv = recv};
+    const Plan* plan = c.cached_plan(call);
+    if (plan != nullptr && plainly_apart(args.send, recv, plan->bytes)) [[likely]] return run(*plan, args);
+  }
+  general_allreduce(c, send, recv, count, type, op, o);
 }
 
 void Comm::reduce_scatter_block(const void* send, void* recv, Count count, DType type, ReduceOp op, const CallOptions& o) {

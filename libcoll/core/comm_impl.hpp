@@ -36,6 +36,7 @@ class CommImpl {
 
   // The plan of a valid call. Not cached yet: validates, then builds. An invalid call is announced
   // to the peers, so that none waits for this rank in vain, and throws.
+  const Plan* cached_plan(const Call& call) const noexcept { return plans_.find(call); }
   const Plan& plan(const Call& call) {
     const Plan* p = plans_.find(call);
     return p != nullptr ? *p : make_plan(call);

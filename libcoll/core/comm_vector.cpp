@@ -63,7 +63,7 @@ void Comm::reduce_scatter(const void* send, void* recv, std::span<const Count> c
   check_custom(c, call.coll, type, op);
   const Count total = check_counts(c, call.coll, "counts", counts, call.element_bytes);
   const Count mine = counts[static_cast<std::size_t>(c.rank())];
-  Args args{.send = send, .recv = recv, .recv_counts = counts.data(), .local_count = mine, .custom = op.custom(), .timeout_s = o.timeout_s};
+  Args args{.send = send, .recv = recv, .custom = op.custom(), .timeout_s = o.timeout_s, .recv_counts = counts.data(), .local_count = mine};
   call.in_place = is_in_place(send) || send == recv;
   if (call.in_place != 0) args.send = recv;
   const detail::Plan& plan = c.plan(call);
@@ -86,7 +86,7 @@ void Comm::allgatherv(const void* send, Count send_count, void* recv, std::span<
   detail::require_count(c, call.coll, send_count, call.element_bytes, 1);
   if (send_count != counts[me]) c.refuse(call.coll, fmt::format("send_count is {} but counts[{}] is {}", send_count, me, counts[me]));
   check_buffer(c, call.coll, "send", send, send_count != 0);
-  run(c, call, {.send = send, .recv = recv, .recv_counts = counts.data(), .recv_displs = displs.data(), .local_count = send_count, .timeout_s = o.timeout_s});
+  run(c, call, {.send = send, .recv = recv, .timeout_s = o.timeout_s, .recv_counts = counts.data(), .recv_displs = displs.data(), .local_count = send_count});
 }
 
 void Comm::gatherv(const void* send, Count send_count, void* recv, std::span<const Count> counts, std::span<const Count> displs, DType type, int root,
@@ -162,8 +162,8 @@ void Comm::alltoallv(const void* send, std::span<const Count> send_counts, std::
   const auto me = static_cast<std::size_t>(c.rank());
   if (send_counts[me] != recv_counts[me])
     c.refuse(call.coll, fmt::format("send_counts[{0}] is {1} but recv_counts[{0}] is {2}", me, send_counts[me], recv_counts[me]));
-  run(c, call, {.send = send, .recv = recv, .send_counts = send_counts.data(), .send_displs = send_displs.data(), .recv_counts = recv_counts.data(),
-                .recv_displs = recv_displs.data(), .local_count = recv_counts[me], .timeout_s = o.timeout_s});
+  run(c, call, {.send = send, .recv = recv, .timeout_s = o.timeout_s, .send_counts = send_counts.data(), .send_displs = send_displs.data(),
+                .recv_counts = recv_counts.data(), .recv_displs = recv_displs.data(), .local_count = recv_counts[me]});
 }
 
 }  // namespace libcoll

@@ -10,8 +10,10 @@ namespace libcoll::xport::shm { class Group; }
 
 namespace libcoll::detail {
 
-struct Plan {
+// A power of two in size: the cache indexes by shift.
+struct alignas(128) Plan {
   Call call;
+  CallWords words{};               // of `call`
   // The native step. Throws Error{mismatch, timeout, peer_lost}.
   void (*run)(xport::shm::Group&, const Args&, const Plan&) = nullptr;
   xport::shm::Group* group = nullptr;

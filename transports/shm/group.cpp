@@ -50,6 +50,7 @@ Group::Group(Host& host, const Shape& shape, int rank, std::span<const std::uint
     Peer& p = peers_[r];
     std::byte* area = host.heap().at(areas[r]);
     p.control = reinterpret_cast<Control*>(area);
+    controls_.push_back(p.control);
     p.framed = reinterpret_cast<Framed*>(area + page_bytes);
     p.eager = area + page_bytes + Shape::framed_bytes;
     p.ring = p.eager + slot_count * shape.eager_bytes;
@@ -59,6 +60,7 @@ Group::Group(Host& host, const Shape& shape, int rank, std::span<const std::uint
     p.same_process = host.same_process(p.local);
   }
   mine_ = &peers_[static_cast<std::size_t>(rank)];
+  control_ = mine_->control;
   unframed_.resize(areas.size() * framed_max);
   spins_ = spins_for(host);
   yield_us_ = host.config().yield_us;

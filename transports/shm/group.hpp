@@ -75,22 +75,21 @@ class Group {
     if (q - safe_ > slot_count) [[unlikely]] wait_for_slot(q);
     current_ = &plan;
     timeout_s_ = args.timeout_s;
-    Record& record = mine_->control->records[q % slot_count];
-    record.sequence = q;
-    record.call = plan.call;
+    control_->records[q % slot_count].call = plan.call;
     return q;
   }
-  Slot& slot(std::uint64_t q) { return mine_->control->slots[q % slot_count]; }
-  Slot& slot(std::uint64_t q, int r) { return peers_[static_cast<std::size_t>(r)].control->slots[q % slot_count]; }
+  Slot& slot(std::uint64_t q) { return control_->slots[q % slot_count]; }
+  Slot& slot(std::uint64_t q, int r) { return controls_[static_cast<std::size_t>(r)]->slots[q % slot_count]; }
   Framed* framed(std::uint64_t q, int r) { return peer(r).framed + (q % slot_count) * framed_lines; }
   std::byte* eager(std::uint64_t q, int r) { return peer(r).eager + (q % slot_count) * shape_.eager_bytes; }
 
-  void publish(std::uint64_t q) {
-    std::atomic<std::uint64_t>& header = slot(q).header;
-    header.store(header_of(q), std::memory_order_release);
-    if (mine_->control->sleepers.load(std::memory_order_relaxed) != 0) [[unlikely]] wake(header, true);
+  void publish(std::uint64_t q) { publish(slot(q), header_of(q)); }
+  void publish(Slot& mine, std::uint64_t header) {
+    mine.header.store(header, std::memory_order_release);
+    if (control_->sleepers.load(std::memory_order_relaxed) != 0) [[unlikely]] wake(mine.header, true);
   }
-  std::uint64_t header_of(std::uint64_t q) const { return (q << 32) | current_->signature; }
+  std::uint64_t header_of(std::uint64_t q) const { return header_of(q, *current_); }
+  static std::uint64_t header_of(std::uint64_t q, const Plan& plan) { return (q << 32) | plan.signature; }
   int spins() const { return spins_; }
   // The first polls come back to back: near cores are 50 ns apart, as long as one pause.
   static void relax(int i) {
@@ -103,14 +102,10 @@ class Group {
     }
   }
   // Waits for rank r's descriptor of q; throws if r called something else.
-  Slot& wait_slot(std::uint64_t q, int r) {
+  Slot& wait_slot(std::uint64_t q, int r) { return wait_slot(q, r, header_of(q)); }
+  Slot& wait_slot(std::uint64_t q, int r, std::uint64_t header) {
     Slot& s = slot(q, r);
-    const std::uint64_t want = header_of(q);
-    for (int i = 0; i < spins_; ++i) {
-      if (s.header.load(std::memory_order_acquire) == want) [[likely]] return s;
-      relax(i);
-    }
-    wait_slot_slowly(s, q, r);
+    if (s.header.load(std::memory_order_acquire) != header) spin_for_slot(s, q, r, header);
     return s;
   }
   // Everybody's descriptor of q has been seen: all have finished q - 1.
@@ -118,7 +113,7 @@ class Group {
 
   void advance(std::atomic<std::uint64_t>& word, std::uint64_t value) {
     word.store(value, std::memory_order_release);
-    if (mine_->control->sleepers.load(std::memory_order_relaxed) != 0) [[unlikely]] wake(word, false);
+    if (control_->sleepers.load(std::memory_order_relaxed) != 0) [[unlikely]] wake(word, false);
   }
   void wait_word(const std::atomic<std::uint64_t>& word, std::uint64_t value, int r) {
     for (int i = 0; i < spins_; ++i) {
@@ -127,7 +122,7 @@ class Group {
     }
     wait_slowly(word, value, false, r);
   }
-  void finish(std::uint64_t q) { advance(mine_->control->progress.finished, at_step(q, 0)); }
+  void finish(std::uint64_t q) { advance(control_->progress.finished, at_step(q, 0)); }
   void wait_finished(std::uint64_t q, int r) { wait_word(peer(r).control->progress.finished, at_step(q, 0), r); }
   // The ring is reused once nobody reads what its last user left there.
   void claim_ring(std::uint64_t q);
@@ -162,7 +157,7 @@ class Group {
   }
   static std::byte* grow(std::vector<std::byte>&, std::size_t bytes);
   void wait_for_slot(std::uint64_t q);
-  void wait_slot_slowly(Slot&, std::uint64_t q, int r);
+  [[gnu::noinline]] void spin_for_slot(Slot&, std::uint64_t q, int r, std::uint64_t want);
   void wait_slowly(const std::atomic<std::uint64_t>& word, std::uint64_t value, bool header, int r);
   void sleep_on(const std::atomic<std::uint64_t>& word, std::uint64_t value, bool header, int r, long timeout_us);
   void wake(const std::atomic<std::uint64_t>& word, bool header);
@@ -178,6 +173,8 @@ class Group {
   int spins_ = 0;
   double yield_us_ = 100;
   Peer* mine_ = nullptr;
+  Control* control_ = nullptr;      // this rank's
+  std::vector<Control*> controls_;  // everybody's, side by side for the small operations
   std::vector<Peer> peers_;
   std::uint64_t sequence_ = 0;
   std::uint64_t safe_ = 0;          // every rank has finished this operation

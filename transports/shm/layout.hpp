@@ -71,10 +71,7 @@ struct alignas(line_bytes) Progress {
 };
 
 // What this rank called: read by others only to explain a mismatch or a timeout.
-struct alignas(64) Record {
-  std::uint64_t sequence;
-  detail::Call call;
-};
+struct alignas(64) Record { detail::Call call; };
 
 // Block of a source for one reader (v-forms): offset from source_at and bytes.
 struct BlockRow { std::uint64_t offset, bytes; };

@@ -255,7 +255,8 @@ Native find_native(const Call& c, const Group& g) {
     case Coll::barrier: return {barrier_flat, "flat flags"};
     case Coll::bcast: return {run_bcast, "pull from root"};
     case Coll::allreduce:
-      if (bytes <= inline_bytes && c.op != Op::custom && c.algorithm != detail::Algorithm::sliced) return {allreduce_inline, "inline"};
+      if (bytes <= inline_bytes && c.op != Op::custom && c.algorithm != detail::Algorithm::sliced)
+        return {g.size() == 2 ? allreduce_pair : allreduce_inline, "inline"};
       if (bytes <= framed_max && c.op != Op::custom && g.size() <= 16 && c.algorithm == detail::Algorithm::automatic) return {allreduce_framed, "framed"};
       return wants_direct(c, g, bytes) ? Native{run_allreduce_direct, "direct"} : Native{run_allreduce_sliced, "sliced"};
     case Coll::reduce:

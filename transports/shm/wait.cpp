@@ -74,9 +74,13 @@ void Group::wait_slowly(const std::atomic<std::uint64_t>& word, std::uint64_t va
   }
 }
 
-void Group::wait_slot_slowly(Slot& s, std::uint64_t q, int r) {
+void Group::spin_for_slot(Slot& s, std::uint64_t q, int r, std::uint64_t want) {
+  for (int i = 0; i < spins_; ++i) {
+    if (s.header.load(std::memory_order_acquire) == want) return;
+    relax(i);
+  }
   if (!reached(s.header, q << 32)) wait_slowly(s.header, q << 32, true, r);
-  if (s.header.load(std::memory_order_acquire) != header_of(q)) mismatch(q, r);
+  if (s.header.load(std::memory_order_acquire) != want) mismatch(q, r);
 }
 
 void Group::check_alive(int waiting_for) {

@@ -161,7 +161,11 @@ class LIBCOLL_API Comm {
 
  private:
   explicit Comm(std::unique_ptr<detail::CommImpl>) noexcept;
-  detail::CommImpl& impl() const;
+  detail::CommImpl& impl() const {
+    if (!impl_) [[unlikely]] throw_empty();
+    return *impl_;
+  }
+  [[noreturn]] static void throw_empty();
   template <class T> static Count count_of(std::span<T> s) { return static_cast<Count>(s.size()); }
   void require_size(const char* argument, std::size_t have, std::size_t want) const;
 
