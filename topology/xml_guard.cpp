@@ -9,8 +9,9 @@
 #include <array>
 #include <charconv>
 #include <cstdint>
-#include <set>
+#include <optional>
 #include <unordered_set>
+#include <utility>
 #include <vector>
 
 #include "topology/cpuset.hpp"
@@ -192,7 +193,10 @@ class Guard {
     }
     if (!open_.empty()) throw Bad{"truncated"};
     if (!seen_machine_) throw Bad{"no machine in it"};
-    if (pus_.empty() || numa_nodes_.empty()) throw Bad{"no PU or no NUMA node in it"};
+    // hwloc drops what is not allowed, and says on stderr if nothing is left.
+    if (!pus_.intersects(allowed_pus_.value_or(pus_)) ||
+        !numa_nodes_.intersects(allowed_nodes_.value_or(numa_nodes_)))
+      throw Bad{"no PU or no NUMA node in it"};
     return std::move(out_);
   }
 
@@ -265,6 +269,10 @@ class Guard {
           o.nodes = std::move(s);
         else if (a.name == "complete_cpuset")
           complete = std::move(s);
+        else if (a.name == "allowed_cpuset" && open_.size() == 1)
+          allowed_pus_ = std::move(s);
+        else if (a.name == "allowed_nodeset" && open_.size() == 1)
+          allowed_nodes_ = std::move(s);
       }
     }
     if (!complete.includes(o.cpus)) throw Bad{"complete_cpuset lacks CPUs of cpuset"};
@@ -333,6 +341,7 @@ class Guard {
   bool seen_root_ = false, seen_machine_ = false;
   std::unordered_set<std::uint64_t> gp_indices_;
   CpuSet pus_, numa_nodes_;
+  std::optional<CpuSet> allowed_pus_, allowed_nodes_;  // of the machine
 };
 
 }  // namespace

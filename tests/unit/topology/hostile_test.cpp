@@ -41,7 +41,8 @@ TEST(HostileXml, DevicesAndExtrasNeverReachHwloc) {
 }
 
 TEST(HostileXml, EachOfTheseIsRefused) {
-  std::string deep, wide, infinite = document(pu(0) + pu(1));
+  std::string deep, wide, infinite = document(pu(0) + pu(1)), nothing_allowed = infinite;
+  nothing_allowed.replace(nothing_allowed.find("allowed_nodeset=\"0x1"), 20, "allowed_nodeset=\"0x2");
   for (int i = 0; i < 100; ++i)
     deep +=
         R"(<object type="Group" cpuset="0x3" complete_cpuset="0x3" nodeset="0x1" complete_nodeset="0x1">)";
@@ -86,7 +87,8 @@ TEST(HostileXml, EachOfTheseIsRefused) {
       document("</object></object>"),
       document(deep),
       document(wide),
-      infinite};
+      infinite,
+      nothing_allowed};
   for (const std::string& text : bad) {
     const auto m = import_hwloc_xml(text);
     ASSERT_FALSE(m) << text.substr(0, 400);
