@@ -108,7 +108,8 @@ CpuSet& CpuSet::operator&=(const CpuSet& other) {
 }
 
 CpuSet& CpuSet::operator-=(const CpuSet& other) {
-  for (std::size_t i = 0; i < std::min(words_.size(), other.words_.size()); ++i) words_[i] &= ~other.words_[i];
+  for (std::size_t i = 0; i < std::min(words_.size(), other.words_.size()); ++i)
+    words_[i] &= ~other.words_[i];
   trim();
   return *this;
 }

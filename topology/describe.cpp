@@ -25,12 +25,15 @@ std::string text_of(const Machine& m, int index, const std::vector<int>& labels,
   const int label = labels[static_cast<std::size_t>(index)];
   const std::string size = n.bytes != 0 ? " (" + format_bytes(n.bytes) + ")" : "";
   switch (n.kind) {
-    case NodeKind::package: return fmt::format("package {}{}", label, n.name.empty() ? "" : " (" + n.name + ")");
-    case NodeKind::numa: return fmt::format("NUMA {}{}{}", label, size, is_leaf ? ", memory only" : "");
+    case NodeKind::package:
+      return fmt::format("package {}{}", label, n.name.empty() ? "" : " (" + n.name + ")");
+    case NodeKind::numa:
+      return fmt::format("NUMA {}{}{}", label, size, is_leaf ? ", memory only" : "");
     case NodeKind::l3:
       if (n.name == "unknown") return "L3 unknown";
       return fmt::format("{} {}{}", n.name.empty() ? "L3" : n.name, label, size);
-    default: return fmt::format("{} {}", name_of(n.kind), label);
+    default:
+      return fmt::format("{} {}", name_of(n.kind), label);
   }
 }
 
@@ -52,8 +55,9 @@ std::string text_of_cores(const Machine& m, const std::vector<int>& cores, const
   const std::string threads = most == 1        ? ""
                               : fewest == most ? fmt::format(" ({} per core)", most)
                                                : fmt::format(" ({} to {} per core)", fewest, most);
-  const std::string which = are_known ? fmt::format("{} {}", numbers.size() == 1 ? "core" : "cores", format_ranges(numbers))
-                                      : plural(static_cast<long long>(cores.size()), "core", "cores");
+  const std::string which =
+      are_known ? fmt::format("{} {}", numbers.size() == 1 ? "core" : "cores", format_ranges(numbers))
+                : plural(static_cast<long long>(cores.size()), "core", "cores");
   return fmt::format("{}: {} {}{}", which, cpus.count() == 1 ? "CPU" : "CPUs", cpus.to_list(), threads);
 }
 
@@ -63,8 +67,10 @@ TextTree tree_of(const Machine& m, int index, const Children& children, const st
   const std::vector<int>& below = children[static_cast<std::size_t>(index)];
   if (index > 0) t.text = text_of(m, index, labels, below.empty());
   for (const int c : below) {
-    if (m.nodes[static_cast<std::size_t>(c)].kind == NodeKind::core) cores.push_back(c);
-    else t.children.push_back(tree_of(m, c, children, labels));
+    if (m.nodes[static_cast<std::size_t>(c)].kind == NodeKind::core)
+      cores.push_back(c);
+    else
+      t.children.push_back(tree_of(m, c, children, labels));
   }
   if (!cores.empty()) t.children.push_back({text_of_cores(m, cores, labels), {}});
   return t;
@@ -87,10 +93,9 @@ struct Part {
   const char* name;
   Place RankRecord::*place;
 };
-constexpr std::array parts{Part{Level::package, "package", &RankRecord::package},
-                           Part{Level::numa, "NUMA", &RankRecord::numa},
-                           Part{Level::l3, "L3", &RankRecord::l3},
-                           Part{Level::core, "core", &RankRecord::core}};
+constexpr std::array parts{
+    Part{Level::package, "package", &RankRecord::package}, Part{Level::numa, "NUMA", &RankRecord::numa},
+    Part{Level::l3, "L3", &RankRecord::l3}, Part{Level::core, "core", &RankRecord::core}};
 
 std::string text_of_ranks(const std::vector<int>& ranks) {
   return fmt::format("{} {}", ranks.size() == 1 ? "rank" : "ranks", format_ranges(ranks));
@@ -107,7 +112,8 @@ std::vector<Part> order_on_host(const Fabric& f, const std::vector<int>& ranks) 
     }
     return keys.size();
   };
-  std::stable_sort(order.begin(), order.end(), [&](const Part& a, const Part& b) { return groups(a) < groups(b); });
+  std::stable_sort(order.begin(), order.end(),
+                   [&](const Part& a, const Part& b) { return groups(a) < groups(b); });
   return order;
 }
 
@@ -115,15 +121,20 @@ std::vector<Part> order_on_host(const Fabric& f, const std::vector<int>& ranks) 
 // that says which CPUs they have.
 void add_ranks(TextTree& t, const Fabric& f, const std::vector<int>& ranks, const std::vector<Part>& order,
                std::size_t depth) {
-  const auto record = [&](int rank) -> const RankRecord& { return f.records[static_cast<std::size_t>(rank)]; };
+  const auto record = [&](int rank) -> const RankRecord& {
+    return f.records[static_cast<std::size_t>(rank)];
+  };
   std::map<int, std::vector<int>> bound;
   std::map<std::string, std::vector<int>> unbound;
   for (const int rank : ranks) {
     std::size_t d = depth;
     while (d < order.size() && !(record(rank).*order[d].place).bound()) ++d;
-    if (d == order.size()) unbound[unpack(record(rank).affinity).to_list()].push_back(rank);
-    else if (d == depth) bound[(record(rank).*order[d].place).key].push_back(rank);
-    else bound[-1].push_back(rank);  // odd order on a mixed machine: skip a level
+    if (d == order.size())
+      unbound[unpack(record(rank).affinity).to_list()].push_back(rank);
+    else if (d == depth)
+      bound[(record(rank).*order[d].place).key].push_back(rank);
+    else
+      bound[-1].push_back(rank);  // odd order on a mixed machine: skip a level
   }
   for (const auto& [key, members] : bound) {
     if (key < 0) {
@@ -132,8 +143,10 @@ void add_ranks(TextTree& t, const Fabric& f, const std::vector<int>& ranks, cons
     }
     const int label = (record(members.front()).*order[depth].place).label;
     TextTree child{fmt::format("{} {}", order[depth].name, label), {}};
-    if (depth + 1 == order.size()) child.text += " ← " + text_of_ranks(members);
-    else add_ranks(child, f, members, order, depth + 1);
+    if (depth + 1 == order.size())
+      child.text += " ← " + text_of_ranks(members);
+    else
+      add_ranks(child, f, members, order, depth + 1);
     t.children.push_back(std::move(child));
   }
   for (const auto& [cpus, members] : unbound)
@@ -154,8 +167,9 @@ TextTree tree_of_levels(const Hierarchy& h) {
     const std::string ranks = fewest == most ? plural(static_cast<long long>(most), "rank", "ranks")
                                              : fmt::format("{} to {} ranks", fewest, most);
     t.children.push_back({fmt::format("{}: {} of {}, led by {}", name_of(level.level),
-                                      plural(static_cast<long long>(level.groups.size()), "group", "groups"), ranks,
-                                      format_ranges(leaders)), {}});
+                                      plural(static_cast<long long>(level.groups.size()), "group", "groups"),
+                                      ranks, format_ranges(leaders)),
+                          {}});
   }
   return t;
 }
@@ -181,14 +195,16 @@ std::string describe(const Machine& m) {
 
 std::string describe(const Fabric& f, const Hierarchy& h) {
   TextTree t{fmt::format("{} on {}", plural(f.size(), "rank", "ranks"),
-                         plural(static_cast<long long>(f.hosts.size()), "host", "hosts")), {}};
+                         plural(static_cast<long long>(f.hosts.size()), "host", "hosts")),
+             {}};
   for (const Host& host : f.hosts) {
     TextTree tree;
     add_ranks(tree, f, host.ranks, order_on_host(f, host.ranks), 0);
     join_chains(tree);
-    tree.text = fmt::format("host {}: {}, {} usable{}", host.name,
-                            plural(static_cast<long long>(host.ranks.size()), "rank", "ranks"),
-                            plural(host.usable_cpus, "CPU", "CPUs"), host.oversubscribed ? ", oversubscribed" : "");
+    tree.text =
+        fmt::format("host {}: {}, {} usable{}", host.name,
+                    plural(static_cast<long long>(host.ranks.size()), "rank", "ranks"),
+                    plural(host.usable_cpus, "CPU", "CPUs"), host.oversubscribed ? ", oversubscribed" : "");
     t.children.push_back(std::move(tree));
   }
   return draw(t) + draw(tree_of_levels(h));

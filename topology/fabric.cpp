@@ -21,8 +21,10 @@ struct Range {
 std::vector<Range> ranges_of(const CpuSet& set) {
   std::vector<Range> ranges;
   for (const int cpu : set.to_vector()) {
-    if (!ranges.empty() && ranges.back().last + 1 == cpu) ranges.back().last = cpu;
-    else ranges.push_back({cpu, cpu});
+    if (!ranges.empty() && ranges.back().last + 1 == cpu)
+      ranges.back().last = cpu;
+    else
+      ranges.push_back({cpu, cpu});
   }
   return ranges;
 }
@@ -87,7 +89,9 @@ CpuSet unpack(const PackedCpus& p) {
   return set;
 }
 
-std::string_view RankRecord::host() const noexcept { return {host_name, ::strnlen(host_name, sizeof host_name)}; }
+std::string_view RankRecord::host() const noexcept {
+  return {host_name, ::strnlen(host_name, sizeof host_name)};
+}
 
 void place(RankRecord& r, const Machine& m, const CpuSet& affinity) {
   r.affinity = pack(affinity);
@@ -149,14 +153,22 @@ std::string to_json(const Fabric& f) {
   using nlohmann::json;
   json hosts = json::array(), ranks = json::array();
   for (const Host& h : f.hosts)
-    hosts.push_back({{"name", h.name}, {"id", fmt::format("{:016x}", h.id)}, {"ranks", h.ranks},
-                     {"cpus", h.cpus.to_list()}, {"usable_cpus", h.usable_cpus},
+    hosts.push_back({{"name", h.name},
+                     {"id", fmt::format("{:016x}", h.id)},
+                     {"ranks", h.ranks},
+                     {"cpus", h.cpus.to_list()},
+                     {"usable_cpus", h.usable_cpus},
                      {"oversubscribed", h.oversubscribed}});
   for (int rank = 0; rank < f.size(); ++rank) {
     const RankRecord& r = f.records[static_cast<std::size_t>(rank)];
-    json j{{"rank", rank}, {"host", f.host_of[static_cast<std::size_t>(rank)]}, {"pid", r.pid}, {"uid", r.uid},
-           {"cpus", unpack(r.affinity).to_list()}, {"cpus_exact", r.affinity.exact != 0},
-           {"usable_cpus", r.usable_cpus}, {"quota_cpus", r.quota_cpus},
+    json j{{"rank", rank},
+           {"host", f.host_of[static_cast<std::size_t>(rank)]},
+           {"pid", r.pid},
+           {"uid", r.uid},
+           {"cpus", unpack(r.affinity).to_list()},
+           {"cpus_exact", r.affinity.exact != 0},
+           {"usable_cpus", r.usable_cpus},
+           {"quota_cpus", r.quota_cpus},
            {"machine", fmt::format("{:016x}", r.machine_fingerprint)}};
     const auto add = [&](const char* name, const Place& p) {
       j[name] = p.bound() ? json(p.label) : json(nullptr);
@@ -168,8 +180,10 @@ std::string to_json(const Fabric& f) {
     j["pu"] = r.pu >= 0 ? json(r.pu) : json(nullptr);
     ranks.push_back(std::move(j));
   }
-  return dump_json({{"libcoll_fabric", 1}, {"hash", fmt::format("{:016x}", f.hash())},
-                    {"hosts", std::move(hosts)}, {"ranks", std::move(ranks)}});
+  return dump_json({{"libcoll_fabric", 1},
+                    {"hash", fmt::format("{:016x}", f.hash())},
+                    {"hosts", std::move(hosts)},
+                    {"ranks", std::move(ranks)}});
 }
 
 }  // namespace libcoll::topo

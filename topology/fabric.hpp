@@ -37,8 +37,8 @@ CpuSet unpack(const PackedCpus&);
 // What each rank contributes. No padding: the bytes are sent and hashed as they are. Zeroed by {}.
 struct RankRecord {
   static constexpr std::uint32_t current_version = 1;
-  std::uint32_t version;       // a rank of another libcoll shows here, whatever else moved
-  std::uint32_t flags;         // reserved, zero
+  std::uint32_t version;  // a rank of another libcoll shows here, whatever else moved
+  std::uint32_t flags;    // reserved, zero
   std::uint64_t host_id;
   std::uint64_t machine_fingerprint;
   std::uint64_t pid_namespace;
@@ -47,11 +47,11 @@ struct RankRecord {
   std::int32_t usable_cpus;    // of this rank alone: affinity, bounded by the quota; at least 1
   std::int32_t pid;
   std::uint32_t uid;
-  std::int32_t pu;             // the CPU if bound to one, else -1
+  std::int32_t pu;  // the CPU if bound to one, else -1
   std::int32_t reserved;
   Place core, l3, numa, package;
   PackedCpus affinity;
-  char host_name[64];          // always terminated
+  char host_name[64];  // always terminated
 
   std::string_view host() const noexcept;
 };

@@ -31,7 +31,8 @@ detail::Result<std::string> read_file(const std::string& path, std::size_t most_
     const std::size_t n = std::fread(piece, 1, sizeof piece, f.get());
     text.append(piece, n);
     if (text.size() > most_bytes)
-      return detail::failure(Errc::invalid_argument, fmt::format("{}: larger than {} bytes", path, most_bytes));
+      return detail::failure(Errc::invalid_argument,
+                             fmt::format("{}: larger than {} bytes", path, most_bytes));
     if (n == sizeof piece) continue;
     if (std::ferror(f.get())) return refused(path);
     return text;

@@ -20,7 +20,9 @@ class Hash {
     return *this;
   }
   template <class I, class = std::enable_if_t<std::is_integral_v<I> || std::is_enum_v<I>>>
-  Hash& add(I v) noexcept { return add(static_cast<std::uint64_t>(v)); }
+  Hash& add(I v) noexcept {
+    return add(static_cast<std::uint64_t>(v));
+  }
   // The length goes in too: ("ab", "c") and ("a", "bc") differ.
   Hash& add(std::string_view s) noexcept {
     return add(static_cast<std::uint64_t>(s.size())).add_bytes(s.data(), s.size());

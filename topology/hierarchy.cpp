@@ -15,10 +15,14 @@ constexpr std::size_t index_of(Level level) { return static_cast<std::size_t>(le
 
 const Place& place_at(const RankRecord& r, Level level) {
   switch (level) {
-    case Level::core: return r.core;
-    case Level::l3: return r.l3;
-    case Level::numa: return r.numa;
-    default: return r.package;
+    case Level::core:
+      return r.core;
+    case Level::l3:
+      return r.l3;
+    case Level::numa:
+      return r.numa;
+    default:
+      return r.package;
   }
 }
 
@@ -82,7 +86,8 @@ void elect(std::vector<LevelGroups>& levels, int size, Better better) {
 }
 
 auto broken(const LevelGroups& level, const std::string& what) {
-  return detail::failure(Errc::invalid_argument, fmt::format("hierarchy level {}: {}", name_of(level.level), what));
+  return detail::failure(Errc::invalid_argument,
+                         fmt::format("hierarchy level {}: {}", name_of(level.level), what));
 }
 
 // The level's partition, or why it is none.
@@ -97,7 +102,8 @@ detail::Result<Partition> partition_of(const LevelGroups& level, int size) {
     for (std::size_t i = 0; i < ranks.size(); ++i) {
       if (ranks[i] < 0 || ranks[i] >= size) return broken(level, fmt::format("no rank {}", ranks[i]));
       if (i > 0 && ranks[i] <= ranks[i - 1]) return broken(level, "ranks of a group not ascending");
-      if (p[static_cast<std::size_t>(ranks[i])] >= 0) return broken(level, fmt::format("rank {} twice", ranks[i]));
+      if (p[static_cast<std::size_t>(ranks[i])] >= 0)
+        return broken(level, fmt::format("rank {} twice", ranks[i]));
       p[static_cast<std::size_t>(ranks[i])] = static_cast<int>(g);
     }
     if (!std::binary_search(ranks.begin(), ranks.end(), level.groups[g].leader))
@@ -114,10 +120,12 @@ detail::Result<void> validate_colors(const Hierarchy& h) {
     const LevelGroups named{static_cast<Level>(l), {}};
     if (static_cast<int>(p.size()) != h.size) return broken(named, "not one colour per rank");
     if (p != partition_by(p)) return broken(named, "colours not numbered by lowest ranks");
-    const Level wider = named.level == Level::host || named.level == Level::world ? Level::world : Level::host;
+    const Level wider =
+        named.level == Level::host || named.level == Level::world ? Level::world : Level::host;
     if (!refines(p, h.colors[index_of(wider)])) return broken(named, "groups cross hosts");
   }
-  if (part_count(h.colors[index_of(Level::world)]) > 1) return broken({Level::world, {}}, "more than one world");
+  if (part_count(h.colors[index_of(Level::world)]) > 1)
+    return broken({Level::world, {}}, "more than one world");
   return {};
 }
 
@@ -167,7 +175,8 @@ Hierarchy restrict_to(const Hierarchy& h, std::span<const int> ranks) {
   std::vector<char> seen(static_cast<std::size_t>(h.size), 0);
   for (const int rank : ranks)
     if (rank < 0 || rank >= h.size || std::exchange(seen[static_cast<std::size_t>(rank)], 1))
-      throw Error(Errc::internal, fmt::format("restrict_to: rank {} is not one of {} or occurs twice", rank, h.size));
+      throw Error(Errc::internal,
+                  fmt::format("restrict_to: rank {} is not one of {} or occurs twice", rank, h.size));
 
   const auto pick = [&](const Partition& p) {
     Partition picked;
@@ -207,8 +216,10 @@ detail::Result<void> validate(const Hierarchy& h) {
     const auto p = partition_of(level, h.size);
     if (!p) return tl::make_unexpected(p.error());
     if (&level != h.find(level.level)) return broken(level, "listed twice");
-    if (!narrower.empty() && !refines(narrower, *p)) return broken(level, "a narrower group crosses its groups");
-    if (!refines(*p, h.colors[index_of(level.level)])) return broken(level, "a group joins what its colours part");
+    if (!narrower.empty() && !refines(narrower, *p))
+      return broken(level, "a narrower group crosses its groups");
+    if (!refines(*p, h.colors[index_of(level.level)]))
+      return broken(level, "a group joins what its colours part");
     std::vector<char> leads_here(leads.size(), 0);
     for (const Group& g : level.groups) {
       if (!leads[static_cast<std::size_t>(g.leader)])

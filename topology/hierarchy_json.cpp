@@ -46,7 +46,8 @@ LevelGroups level_groups_from(const json& j, int size) {
     group.ranks = ints_from(g, "ranks", size);
     if (group.ranks.empty()) throw Malformed{"an empty group"};
     std::sort(group.ranks.begin(), group.ranks.end());
-    group.leader = g.contains("leader") ? static_cast<int>(int_member(g, "leader", 0, size - 1)) : group.ranks.front();
+    group.leader =
+        g.contains("leader") ? static_cast<int>(int_member(g, "leader", 0, size - 1)) : group.ranks.front();
     level.groups.push_back(std::move(group));
   }
   std::sort(level.groups.begin(), level.groups.end(),
@@ -87,7 +88,8 @@ Hierarchy hierarchy_from(const json& j) {
     std::size_t ranks = 0;
     for (const json& g : array_member(levels[0], "groups", static_cast<std::size_t>(h.size)))
       ranks += array_member(g, "ranks", static_cast<std::size_t>(h.size)).size();
-    if (ranks != static_cast<std::size_t>(h.size)) throw Malformed{"the first level does not hold every rank once"};
+    if (ranks != static_cast<std::size_t>(h.size))
+      throw Malformed{"the first level does not hold every rank once"};
   } else if (h.size > 65536) {
     throw Malformed{"no levels"};
   }
@@ -102,7 +104,8 @@ Hierarchy hierarchy_from(const json& j) {
     return h;
   }
   for (int l = 0; l < level_count; ++l)
-    h.colors[static_cast<std::size_t>(l)] = ints_from(member(j, "colors"), name_of(static_cast<Level>(l)), h.size);
+    h.colors[static_cast<std::size_t>(l)] =
+        ints_from(member(j, "colors"), name_of(static_cast<Level>(l)), h.size);
   return h;
 }
 
@@ -112,7 +115,9 @@ std::string to_json(const Hierarchy& h) {
   json colors = json::object();
   for (int l = 0; l < level_count; ++l)
     colors[name_of(static_cast<Level>(l))] = h.colors[static_cast<std::size_t>(l)];
-  return dump_json({{"libcoll_hierarchy", 1}, {"size", h.size}, {"levels", levels_to_json(h.levels)},
+  return dump_json({{"libcoll_hierarchy", 1},
+                    {"size", h.size},
+                    {"levels", levels_to_json(h.levels)},
                     {"colors", std::move(colors)}});
 }
 
@@ -128,7 +133,8 @@ detail::Result<Hierarchy> hierarchy_from_json(std::string_view text) {
 
 Topology make_topology(const Fabric& f, const Hierarchy& h) {
   Topology t;
-  for (const Host& host : f.hosts) t.hosts.push_back({host.name, host.ranks, host.usable_cpus, host.oversubscribed});
+  for (const Host& host : f.hosts)
+    t.hosts.push_back({host.name, host.ranks, host.usable_cpus, host.oversubscribed});
   t.levels = h.levels;
   t.text = describe(f, h);
   return t;
@@ -142,10 +148,12 @@ std::string Topology::to_json() const {
   using nlohmann::json;
   json out_hosts = json::array();
   for (const TopologyHost& h : hosts)
-    out_hosts.push_back({{"name", h.name}, {"ranks", h.ranks}, {"usable_cpus", h.usable_cpus},
+    out_hosts.push_back({{"name", h.name},
+                         {"ranks", h.ranks},
+                         {"usable_cpus", h.usable_cpus},
                          {"oversubscribed", h.oversubscribed}});
-  return topo::dump_json({{"libcoll_topology", 1}, {"hosts", std::move(out_hosts)},
-                          {"levels", topo::levels_to_json(levels)}});
+  return topo::dump_json(
+      {{"libcoll_topology", 1}, {"hosts", std::move(out_hosts)}, {"levels", topo::levels_to_json(levels)}});
 }
 
 }  // namespace libcoll

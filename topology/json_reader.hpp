@@ -66,7 +66,8 @@ inline std::int64_t to_int(const nlohmann::json& n, const char* key, std::int64_
   return v;
 }
 
-inline std::int64_t int_member(const nlohmann::json& j, const char* key, std::int64_t low, std::int64_t high) {
+inline std::int64_t int_member(const nlohmann::json& j, const char* key, std::int64_t low,
+                               std::int64_t high) {
   return to_int(member(j, key), key, low, high);
 }
 

@@ -9,8 +9,8 @@
 namespace libcoll::topo {
 namespace {
 
-constexpr std::array<const char*, node_kind_count> kind_names{"machine", "package", "numa", "l3",
-                                                              "core", "pu", "gpu", "nvswitch", "nic"};
+constexpr std::array<const char*, node_kind_count> kind_names{"machine", "package", "numa",     "l3", "core",
+                                                              "pu",      "gpu",     "nvswitch", "nic"};
 constexpr std::array on_every_path{NodeKind::package, NodeKind::numa, NodeKind::l3, NodeKind::core};
 
 auto broken(std::size_t node, const char* what) {
@@ -82,7 +82,8 @@ detail::Result<void> validate(const Machine& m) {
   CpuSet pus;
   for (std::size_t i = 1; i < m.nodes.size(); ++i) {
     const Node& n = m.nodes[i];
-    if (n.parent < 0 || static_cast<std::size_t>(n.parent) >= i) return broken(i, "parent must come before it");
+    if (n.parent < 0 || static_cast<std::size_t>(n.parent) >= i)
+      return broken(i, "parent must come before it");
     if (n.kind == NodeKind::machine) return broken(i, "a second machine");
     if (m.nodes[static_cast<std::size_t>(n.parent)].kind == NodeKind::pu) return broken(i, "child of a PU");
     if (!m.nodes[static_cast<std::size_t>(n.parent)].cpus.includes(n.cpus))
@@ -95,7 +96,8 @@ detail::Result<void> validate(const Machine& m) {
     if (pus.contains(n.os_index)) return broken(i, "the same PU twice");
     pus.add(n.os_index);
     for (const NodeKind kind : on_every_path)
-      if (m.ancestor(static_cast<int>(i), kind) < 0) return broken(i, "a PU without package, NUMA node, L3 or core");
+      if (m.ancestor(static_cast<int>(i), kind) < 0)
+        return broken(i, "a PU without package, NUMA node, L3 or core");
   }
   if (pus.empty() || pus != m.cpus())
     return detail::failure(Errc::invalid_argument, "machine: its CPUs are not those of its PUs");

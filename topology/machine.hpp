@@ -19,14 +19,14 @@ const char* name_of(NodeKind) noexcept;
 
 struct Node {
   NodeKind kind = NodeKind::machine;
-  int parent = -1;           // index into Machine::nodes, always smaller than the node's own
-  int os_index = -1;         // as the operating system numbers it; -1 if it does not
+  int parent = -1;    // index into Machine::nodes, always smaller than the node's own
+  int os_index = -1;  // as the operating system numbers it; -1 if it does not
   // Identity that processes in different cpusets of one host agree on: the lowest CPU number of the
   // node, CPUs that this process may not use included. -1 for memory without CPUs.
   int key = -1;
-  std::uint64_t bytes = 0;   // l3: cache size; numa: memory; 0 = unknown
-  CpuSet cpus;               // CPUs that this process's cgroup allows
-  std::string name;          // package: CPU model; l3: "L2" or "unknown" where it is a stand-in
+  std::uint64_t bytes = 0;  // l3: cache size; numa: memory; 0 = unknown
+  CpuSet cpus;              // CPUs that this process's cgroup allows
+  std::string name;         // package: CPU model; l3: "L2" or "unknown" where it is a stand-in
 
   friend bool operator==(const Node&, const Node&) = default;
 };

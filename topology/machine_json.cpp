@@ -45,7 +45,8 @@ Node node_from_json(const json& j, std::size_t index) {
 
 Machine machine_from(const json& j) {
   const std::int64_t v = int_member(j, "libcoll_machine", 0, 1 << 30);
-  if (v != version) throw Malformed{fmt::format("version {} of the format, this library reads {}", v, version)};
+  if (v != version)
+    throw Malformed{fmt::format("version {} of the format, this library reads {}", v, version)};
   Machine m;
   m.architecture = string_member(j, "architecture");
   m.line_bytes = static_cast<std::uint32_t>(int_member(j, "line_bytes", 8, 4096));
@@ -70,9 +71,13 @@ Machine machine_from(const json& j) {
 std::string to_json(const Machine& m) {
   json nodes = json::array();
   for (const Node& n : m.nodes) nodes.push_back(node_to_json(n));
-  return dump_json({{"libcoll_machine", version}, {"architecture", m.architecture},
-                    {"line_bytes", m.line_bytes}, {"l2_bytes", m.l2_bytes}, {"l3_bytes", m.l3_bytes},
-                    {"nodes", std::move(nodes)}, {"notes", m.notes}});
+  return dump_json({{"libcoll_machine", version},
+                    {"architecture", m.architecture},
+                    {"line_bytes", m.line_bytes},
+                    {"l2_bytes", m.l2_bytes},
+                    {"l3_bytes", m.l3_bytes},
+                    {"nodes", std::move(nodes)},
+                    {"notes", m.notes}});
 }
 
 detail::Result<Machine> machine_from_json(std::string_view text) {

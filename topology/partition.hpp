@@ -16,7 +16,8 @@ Partition partition_by(const std::vector<Key>& keys) {
   std::map<Key, int> numbers;
   Partition p;
   p.reserve(keys.size());
-  for (const Key& key : keys) p.push_back(numbers.try_emplace(key, static_cast<int>(numbers.size())).first->second);
+  for (const Key& key : keys)
+    p.push_back(numbers.try_emplace(key, static_cast<int>(numbers.size())).first->second);
   return p;
 }
 

@@ -32,9 +32,7 @@ CpuSet to_cpuset(hwloc_const_bitmap_t bitmap) {
   return s;
 }
 
-int os_index_of(hwloc_obj_t o) {
-  return o->os_index > (1u << 30) ? -1 : static_cast<int>(o->os_index);
-}
+int os_index_of(hwloc_obj_t o) { return o->os_index > (1u << 30) ? -1 : static_cast<int>(o->os_index); }
 
 std::string info_of(hwloc_obj_t o, const char* name) {
   const char* value = hwloc_obj_get_info_by_name(o, name);
@@ -58,7 +56,8 @@ class Reader {
     const int l3 = hwloc_get_nbobjs_by_type(t, HWLOC_OBJ_L3CACHE);
     const int l2 = hwloc_get_nbobjs_by_type(t, HWLOC_OBJ_L2CACHE);
     // Where cores share an L2 and there is no L3, the L2 is what keeps neighbours close.
-    if (l3 == 0 && l2 > 0 && l2 < hwloc_get_nbobjs_by_type(t, HWLOC_OBJ_CORE)) shared_cache_ = HWLOC_OBJ_L2CACHE;
+    if (l3 == 0 && l2 > 0 && l2 < hwloc_get_nbobjs_by_type(t, HWLOC_OBJ_CORE))
+      shared_cache_ = HWLOC_OBJ_L2CACHE;
   }
 
   Machine read() {
@@ -72,8 +71,13 @@ class Reader {
 
  private:
   int emit(NodeKind kind, hwloc_obj_t o, Path& path) {
-    Node n{.kind = kind, .parent = path.deepest, .os_index = os_index_of(o), .key = -1, .bytes = 0,
-           .cpus = to_cpuset(o->cpuset), .name = {}};
+    Node n{.kind = kind,
+           .parent = path.deepest,
+           .os_index = os_index_of(o),
+           .key = -1,
+           .bytes = 0,
+           .cpus = to_cpuset(o->cpuset),
+           .name = {}};
     n.key = to_cpuset(o->complete_cpuset).first();
     if (kind == NodeKind::machine) n.os_index = -1;
     if (kind == NodeKind::package) n.name = info_of(o, "CPUModel");
@@ -99,8 +103,13 @@ class Reader {
       return;
     }
     const Node& above = m_.nodes[static_cast<std::size_t>(path.deepest)];
-    Node n{.kind = kind, .parent = path.deepest, .os_index = -1, .key = above.key, .bytes = 0,
-           .cpus = above.cpus, .name = kind == NodeKind::l3 ? "unknown" : ""};
+    Node n{.kind = kind,
+           .parent = path.deepest,
+           .os_index = -1,
+           .key = above.key,
+           .bytes = 0,
+           .cpus = above.cpus,
+           .name = kind == NodeKind::l3 ? "unknown" : ""};
     stand_ins_[key] = push(std::move(n), path);
   }
 
@@ -132,10 +141,14 @@ class Reader {
     }
     if (kind == NodeKind::pu && !path.has(NodeKind::core)) {
       // One core each: threads that share a core unseen only make two ranks look farther apart.
-      Node core = m_.nodes[static_cast<std::size_t>(path.deepest)];
-      core = {.kind = NodeKind::core, .parent = path.deepest, .os_index = -1, .key = os_index_of(o), .bytes = 0,
-              .cpus = to_cpuset(o->cpuset), .name = {}};
-      push(std::move(core), path);
+      push({.kind = NodeKind::core,
+            .parent = path.deepest,
+            .os_index = -1,
+            .key = os_index_of(o),
+            .bytes = 0,
+            .cpus = to_cpuset(o->cpuset),
+            .name = {}},
+           path);
       no_cores_ = true;
     }
     emit(kind, o, path);
@@ -154,8 +167,10 @@ class Reader {
       if (numa == nullptr || numa->type != HWLOC_OBJ_NUMANODE) continue;
       const bool holds = may_hold && holder == nullptr && !hwloc_bitmap_iszero(numa->cpuset) &&
                          hwloc_bitmap_isincluded(o->cpuset, numa->cpuset);
-      if (holds) holder = numa;
-      else leaves.push_back(numa);
+      if (holds)
+        holder = numa;
+      else
+        leaves.push_back(numa);
     }
     for (const hwloc_obj_t leaf : leaves) {
       if (path.has(NodeKind::numa)) continue;
@@ -182,19 +197,24 @@ class Reader {
       for (hwloc_obj_t o = nullptr; (o = hwloc_get_next_obj_by_type(topology_, type, o)) != nullptr;) {
         const unsigned here = o->attr->cache.linesize;
         if (here >= 16 && here <= 4096 && (here & (here - 1)) == 0) line = std::max(line, here);
-        if (type == HWLOC_OBJ_L2CACHE) m_.l2_bytes = std::max<std::uint64_t>(m_.l2_bytes, o->attr->cache.size);
-        if (type == HWLOC_OBJ_L3CACHE) m_.l3_bytes = std::max<std::uint64_t>(m_.l3_bytes, o->attr->cache.size);
+        if (type == HWLOC_OBJ_L2CACHE)
+          m_.l2_bytes = std::max<std::uint64_t>(m_.l2_bytes, o->attr->cache.size);
+        if (type == HWLOC_OBJ_L3CACHE)
+          m_.l3_bytes = std::max<std::uint64_t>(m_.l3_bytes, o->attr->cache.size);
       }
     m_.line_bytes = line;  // 0 until add_notes or probe_host fills it
   }
 
   void add_notes() {
-    if (shared_cache_ == HWLOC_OBJ_L2CACHE) m_.notes.push_back("no L3: cores that share an L2 count as sharing one");
+    if (shared_cache_ == HWLOC_OBJ_L2CACHE)
+      m_.notes.push_back("no L3: cores that share an L2 count as sharing one");
     const auto assumed = [&](NodeKind kind) {
-      return std::any_of(stand_ins_.begin(), stand_ins_.end(), [&](const auto& s) { return s.first.second == kind; });
+      return std::any_of(stand_ins_.begin(), stand_ins_.end(),
+                         [&](const auto& s) { return s.first.second == kind; });
     };
     if (assumed(NodeKind::package)) m_.notes.push_back("packages not shown: taken as one");
-    if (assumed(NodeKind::numa)) m_.notes.push_back("NUMA nodes not shown for some CPUs: taken as one per package");
+    if (assumed(NodeKind::numa))
+      m_.notes.push_back("NUMA nodes not shown for some CPUs: taken as one per package");
     if (assumed(NodeKind::l3))
       m_.notes.push_back("L3 not shown: cores grouped by package, or by NUMA node where that is smaller");
     if (no_cores_) m_.notes.push_back("cores not shown: each CPU taken as one");
@@ -231,12 +251,18 @@ Machine flat_machine(const CpuSet& cpus, const std::string& why) {
   Machine m;
   m.line_bytes = 0;
   const auto add = [&](NodeKind kind, int parent, int os_index, const CpuSet& own) {
-    m.nodes.push_back({.kind = kind, .parent = parent, .os_index = os_index, .key = own.first(), .bytes = 0,
-                       .cpus = own, .name = kind == NodeKind::l3 ? "unknown" : ""});
+    m.nodes.push_back({.kind = kind,
+                       .parent = parent,
+                       .os_index = os_index,
+                       .key = own.first(),
+                       .bytes = 0,
+                       .cpus = own,
+                       .name = kind == NodeKind::l3 ? "unknown" : ""});
     return static_cast<int>(m.nodes.size()) - 1;
   };
   int above = add(NodeKind::machine, -1, -1, cpus);
-  for (const NodeKind kind : {NodeKind::package, NodeKind::numa, NodeKind::l3}) above = add(kind, above, -1, cpus);
+  for (const NodeKind kind : {NodeKind::package, NodeKind::numa, NodeKind::l3})
+    above = add(kind, above, -1, cpus);
   for (const int cpu : cpus.to_vector()) {
     const CpuSet one = CpuSet::range(cpu, cpu);
     add(NodeKind::pu, add(NodeKind::core, above, -1, one), cpu, one);
@@ -247,7 +273,8 @@ Machine flat_machine(const CpuSet& cpus, const std::string& why) {
 
 detail::Result<Machine> finish(Machine m) {
   if (auto ok = validate(m); !ok)
-    return detail::failure(Errc::unsupported, "hwloc gave a topology that makes no sense: " + ok.error().text);
+    return detail::failure(Errc::unsupported,
+                           "hwloc gave a topology that makes no sense: " + ok.error().text);
   return m;
 }
 
@@ -269,7 +296,8 @@ detail::Result<Machine> load(const std::string& source, Prepare prepare, bool ex
 
 detail::Result<Machine> probe_host() {
   const CpuSet affinity = affinity_of_process();
-  auto m = load("the topology of this host", [](hwloc_topology_t) { return 0; }, true);
+  auto m = load(
+      "the topology of this host", [](hwloc_topology_t) { return 0; }, true);
   if (m) m = finish(std::move(*m));
   if (!m) {
     if (affinity.empty()) return m;
@@ -300,9 +328,8 @@ detail::Result<Machine> import_hwloc_xml_file(const std::string& path) {
 }
 
 detail::Result<Machine> synthetic_machine(const std::string& description) {
-  auto m = load("the description '" + description + "'", [&](hwloc_topology_t t) {
-    return hwloc_topology_set_synthetic(t, description.c_str());
-  });
+  auto m = load("the description '" + description + "'",
+                [&](hwloc_topology_t t) { return hwloc_topology_set_synthetic(t, description.c_str()); });
   if (!m) return m;
   settle_line_bytes(*m, 0);
   return finish(std::move(*m));

@@ -131,7 +131,8 @@ CpuQuota cpu_quota(const FileReader& read, std::uint64_t cgroup_namespace) {
   CpuQuota tightest;
   const std::vector<Mount> mounts = cgroup_mounts(read("/proc/self/mountinfo").value_or(""));
   for (const Membership& member : memberships(read("/proc/self/cgroup").value_or(""))) {
-    const auto mount = std::find_if(mounts.begin(), mounts.end(), [&](const Mount& m) { return m.is_v2 == member.is_v2; });
+    const auto mount =
+        std::find_if(mounts.begin(), mounts.end(), [&](const Mount& m) { return m.is_v2 == member.is_v2; });
     if (mount == mounts.end()) continue;
     for (std::string below = path_below(*mount, member.path);; below.resize(below.rfind('/'))) {
       const int cpus = limit_at(read, *mount, below);

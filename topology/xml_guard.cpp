@@ -9,8 +9,9 @@
 #include <array>
 #include <charconv>
 #include <cstdint>
-#include <set>
+#include <optional>
 #include <unordered_set>
+#include <utility>
 #include <vector>
 
 #include "topology/cpuset.hpp"
@@ -62,10 +63,14 @@ class Scanner {
       const std::size_t open = rest_.find('<');
       if (open == std::string_view::npos) return false;
       rest_.remove_prefix(open + 1);
-      if (rest_.starts_with("!--")) skip_past("-->");
-      else if (rest_.starts_with('?')) skip_past("?>");
-      else if (rest_.starts_with("!DOCTYPE")) skip_doctype();
-      else break;
+      if (rest_.starts_with("!--"))
+        skip_past("-->");
+      else if (rest_.starts_with('?'))
+        skip_past("?>");
+      else if (rest_.starts_with("!DOCTYPE"))
+        skip_doctype();
+      else
+        break;
     }
     read_tag(tag);
     return true;
@@ -130,14 +135,14 @@ class Scanner {
   std::string_view rest_;
 };
 
-constexpr std::array kept_types{"Machine", "Package", "Die", "Group", "NUMANode", "L1Cache", "L2Cache",
-                                "L3Cache", "L4Cache", "L5Cache", "L1iCache", "L2iCache", "L3iCache",
-                                "Core", "PU", "MemCache"};
+constexpr std::array kept_types{"Machine",  "Package", "Die",     "Group",   "NUMANode", "L1Cache",
+                                "L2Cache",  "L3Cache", "L4Cache", "L5Cache", "L1iCache", "L2iCache",
+                                "L3iCache", "Core",    "PU",      "MemCache"};
 constexpr std::array dropped_types{"Bridge", "PCIDev", "OSDev", "Misc"};
-constexpr std::array numbers{"os_index", "gp_index", "cache_size", "depth", "cache_linesize", "cache_type",
-                             "local_memory", "kind", "subkind", "dont_merge"};
-constexpr std::array sets{"cpuset", "complete_cpuset", "allowed_cpuset", "nodeset", "complete_nodeset",
-                          "allowed_nodeset"};
+constexpr std::array numbers{"os_index",   "gp_index",     "cache_size", "depth",   "cache_linesize",
+                             "cache_type", "local_memory", "kind",       "subkind", "dont_merge"};
+constexpr std::array sets{"cpuset",  "complete_cpuset",  "allowed_cpuset",
+                          "nodeset", "complete_nodeset", "allowed_nodeset"};
 
 bool is_in(const auto& names, std::string_view name) {
   return std::find(names.begin(), names.end(), name) != names.end();
@@ -181,12 +186,17 @@ class Guard {
     Tag tag;
     while (scanner.next(tag)) {
       if (++elements_ > max_elements) throw Bad{"too many elements"};
-      if (tag.closes) close(tag.name);
-      else open(tag);
+      if (tag.closes)
+        close(tag.name);
+      else
+        open(tag);
     }
     if (!open_.empty()) throw Bad{"truncated"};
     if (!seen_machine_) throw Bad{"no machine in it"};
-    if (pus_.empty() || numa_nodes_.empty()) throw Bad{"no PU or no NUMA node in it"};
+    // hwloc drops what is not allowed, and says on stderr if nothing is left.
+    if (!pus_.intersects(allowed_pus_.value_or(pus_)) ||
+        !numa_nodes_.intersects(allowed_nodes_.value_or(numa_nodes_)))
+      throw Bad{"no PU or no NUMA node in it"};
     return std::move(out_);
   }
 
@@ -201,10 +211,12 @@ class Guard {
   void open(const Tag& tag) {
     if (open_.size() >= max_depth) throw Bad{"nested too deeply"};
     Open o{tag.name, open_.empty() || open_.back().kept, false, {}, {}};
-    if (open_.empty()) check_root(tag);
-    else if (tag.name == "object") check_object(tag, o);
-    else if (tag.name == "page_type") o.kept = o.kept && keep_numbers(tag);
-    else if (tag.name != "info") o.kept = false;
+    if (open_.empty())
+      check_root(tag);
+    else if (tag.name == "object")
+      check_object(tag, o);
+    else if (std::exchange(o.kept, false) && tag.name == "info")
+      write_info(tag);
     if (o.kept) write(tag);
     if (!tag.empty) open_.push_back(std::move(o));
   }
@@ -221,11 +233,6 @@ class Guard {
     if (!version || !version->starts_with("2."))
       throw Bad{"not format 2 of hwloc (convert older files with lstopo, hwloc 2)"};
     out_ = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<!DOCTYPE topology SYSTEM \"hwloc2.dtd\">\n";
-  }
-
-  bool keep_numbers(const Tag& tag) {
-    for (const Attribute& a : tag.attributes) parse_number(a.value, a.name);
-    return true;
   }
 
   void check_object(const Tag& tag, Open& o) {
@@ -256,9 +263,16 @@ class Guard {
       } else if (is_in(sets, a.name)) {
         CpuSet s = parse_set(a.value, a.name);
         if ((set_words_ += s.words().size()) > max_set_words) throw Bad{"too many CPUs in too many objects"};
-        if (a.name == "cpuset") o.cpus = std::move(s);
-        else if (a.name == "nodeset") o.nodes = std::move(s);
-        else if (a.name == "complete_cpuset") complete = std::move(s);
+        if (a.name == "cpuset")
+          o.cpus = std::move(s);
+        else if (a.name == "nodeset")
+          o.nodes = std::move(s);
+        else if (a.name == "complete_cpuset")
+          complete = std::move(s);
+        else if (a.name == "allowed_cpuset" && open_.size() == 1)
+          allowed_pus_ = std::move(s);
+        else if (a.name == "allowed_nodeset" && open_.size() == 1)
+          allowed_nodes_ = std::move(s);
       }
     }
     if (!complete.includes(o.cpus)) throw Bad{"complete_cpuset lacks CPUs of cpuset"};
@@ -291,11 +305,20 @@ class Guard {
     out_ += '<';
     out_ += tag.name;
     for (const Attribute& a : tag.attributes) {
-      const bool known = tag.name != "object" || a.name == "type" || a.name == "name" || a.name == "subtype" ||
-                         a.name == "cache_associativity" || is_in(numbers, a.name) || is_in(sets, a.name);
+      const bool known = open_.empty() ? a.name == "version"
+                                       : a.name == "type" || a.name == "name" || a.name == "subtype" ||
+                                             a.name == "cache_associativity" || is_in(numbers, a.name) ||
+                                             is_in(sets, a.name);
       if (known) out_ += fmt::format(" {}=\"{}\"", a.name, clean(a.value));
     }
     out_ += tag.empty ? "/>\n" : ">\n";
+  }
+
+  // Alone: hwloc gives up (and leaks) on an info that holds or lacks anything.
+  void write_info(const Tag& tag) {
+    const std::string_view *name = tag.find("name"), *value = tag.find("value");
+    if (name && value && open_.back().is_object)
+      out_ += fmt::format("<info name=\"{}\" value=\"{}\"/>\n", clean(*name), clean(*value));
   }
 
   // Values are for people from here on: entities other than the predefined and bytes that no parser
@@ -304,8 +327,10 @@ class Guard {
     std::string s;
     for (const char c : value.substr(0, 1u << 20)) {
       const auto u = static_cast<unsigned char>(c);
-      if (c == '&' || c == '>' || u < 0x20 || u >= 0x7f) s += '?';
-      else s += c;
+      if (c == '&' || c == '>' || u < 0x20 || u >= 0x7f)
+        s += '?';
+      else
+        s += c;
     }
     return s;
   }
@@ -316,6 +341,7 @@ class Guard {
   bool seen_root_ = false, seen_machine_ = false;
   std::unordered_set<std::uint64_t> gp_indices_;
   CpuSet pus_, numa_nodes_;
+  std::optional<CpuSet> allowed_pus_, allowed_nodes_;  // of the machine
 };
 
 }  // namespace

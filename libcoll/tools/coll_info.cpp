@@ -41,11 +41,14 @@ constexpr const char* footer =
 void set_up(CLI::App& app, Options& o) {
   app.footer(footer);
   app.add_flag("--json", o.json, "Print JSON instead of trees");
-  auto* xml = app.add_option("--xml", o.xml, "Show the machine of an hwloc XML file (lstopo --of xml) instead of this host");
-  auto* load = app.add_option("--load", o.load, "Show the machine of a file written by --save instead of this host");
+  auto* xml = app.add_option("--xml", o.xml,
+                             "Show the machine of an hwloc XML file (lstopo --of xml) instead of this host");
+  auto* load =
+      app.add_option("--load", o.load, "Show the machine of a file written by --save instead of this host");
   xml->type_name("FILE")->excludes(load);
   load->type_name("FILE");
-  app.add_option("--save", o.save, "Also write the machine as JSON to FILE (rank 0's machine)")->type_name("FILE");
+  app.add_option("--save", o.save, "Also write the machine as JSON to FILE (rank 0's machine)")
+      ->type_name("FILE");
   app.add_flag("--check", o.check,
                "Exit with 3, and say why, if something could not be probed, a host has more ranks than CPUs, "
                "or the ranks' machines differ");
@@ -78,7 +81,8 @@ void compare_hashes(Bootstrap& job, std::uint64_t mine) {
   job.allgather(&mine, all.data(), sizeof mine);
   for (std::size_t rank = 0; rank < all.size(); ++rank)
     if (all[rank] != all[0])
-      throw Error(Errc::internal, fmt::format("ranks 0 and {} derived different topologies", rank), static_cast<int>(rank));
+      throw Error(Errc::internal, fmt::format("ranks 0 and {} derived different topologies", rank),
+                  static_cast<int>(rank));
 }
 
 std::vector<std::string> findings(const topo::Machine& m, const topo::Fabric* fabric) {
@@ -86,7 +90,8 @@ std::vector<std::string> findings(const topo::Machine& m, const topo::Fabric* fa
   if (fabric == nullptr) return found;
   for (const topo::Host& h : fabric->hosts)
     if (h.oversubscribed)
-      found.push_back(fmt::format("host {}: {} ranks on {} usable CPUs", h.name, h.ranks.size(), h.usable_cpus));
+      found.push_back(
+          fmt::format("host {}: {} ranks on {} usable CPUs", h.name, h.ranks.size(), h.usable_cpus));
   for (int rank = 1; rank < fabric->size(); ++rank)
     if (const auto& r = fabric->records[static_cast<std::size_t>(rank)];
         r.machine_fingerprint != fabric->records[0].machine_fingerprint)

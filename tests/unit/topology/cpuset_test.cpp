@@ -19,7 +19,8 @@ TEST(CpuSet, ListsRoundTrip) {
 }
 
 TEST(CpuSet, RefusesWhatIsNoList) {
-  for (const char* text : {"-", "a", "1-", "3-1", "1,,2", "1,", "65536", "99999999999999", "1 ", "0x3", "-1", "1-2-3"})
+  for (const char* text :
+       {"-", "a", "1-", "3-1", "1,,2", "1,", "65536", "99999999999999", "1 ", "0x3", "-1", "1-2-3"})
     EXPECT_FALSE(CpuSet::from_list(text)) << text;
 }
 

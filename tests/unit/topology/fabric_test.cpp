@@ -16,7 +16,8 @@ const Machine& two_packages() {
 
 TEST(Fabric, HostsKeepRankOrder) {
   std::vector<RankRecord> r;
-  for (const std::uint64_t host : {7, 3, 7, 9, 3, 7}) r.push_back(record_on(two_packages(), cpus("0-7"), host));
+  for (const std::uint64_t host : {7, 3, 7, 9, 3, 7})
+    r.push_back(record_on(two_packages(), cpus("0-7"), host));
   const Fabric f = build_fabric(r);
   ASSERT_EQ(f.hosts.size(), 3u);
   EXPECT_EQ(f.hosts[0].ranks, (std::vector{0, 2, 5}));

@@ -35,12 +35,14 @@ Fabric on_hosts(const std::vector<std::pair<std::uint64_t, std::string>>& ranks)
 }
 
 TEST(Hierarchy, RoundRobinAcrossHosts) {
-  const Fabric f = on_hosts({{0, "0"}, {1, "0"}, {2, "0"}, {0, "2"}, {1, "16"}, {2, "2"}, {0, "8"}, {1, "18"}});
+  const Fabric f =
+      on_hosts({{0, "0"}, {1, "0"}, {2, "0"}, {0, "2"}, {1, "16"}, {2, "2"}, {0, "8"}, {1, "18"}});
   const Hierarchy h = build_hierarchy(f);
   ASSERT_TRUE(validate(h));
   EXPECT_EQ(useful(h), (std::vector{Level::numa, Level::package, Level::host, Level::world}));
   EXPECT_EQ(ranks_of(*h.find(Level::host)), (std::vector<std::vector<int>>{{0, 3, 6}, {1, 4, 7}, {2, 5}}));
-  EXPECT_EQ(ranks_of(*h.find(Level::package)), (std::vector<std::vector<int>>{{0, 3, 6}, {1}, {2, 5}, {4, 7}}));
+  EXPECT_EQ(ranks_of(*h.find(Level::package)),
+            (std::vector<std::vector<int>>{{0, 3, 6}, {1}, {2, 5}, {4, 7}}));
   EXPECT_EQ(h.group_of(Level::l3, 0), h.group_of(Level::l3, 3));
   EXPECT_NE(h.group_of(Level::l3, 0), h.group_of(Level::l3, 6));
   expect_golden("fabric-round-robin", describe(f, h));
@@ -210,7 +212,8 @@ void check_properties(const Fabric& f, std::mt19937& random) {
   EXPECT_EQ(r.colors, build_hierarchy(build_fabric(kept)).colors);
   // Restricting twice is restricting once.
   std::vector<int> half, half_of_order;
-  for (std::size_t i = 0; i < order.size(); i += 2) half.push_back(static_cast<int>(i)), half_of_order.push_back(order[i]);
+  for (std::size_t i = 0; i < order.size(); i += 2)
+    half.push_back(static_cast<int>(i)), half_of_order.push_back(order[i]);
   const Hierarchy twice = restrict_to(r, half), once = restrict_to(h, half_of_order);
   EXPECT_EQ(twice.colors, once.colors);
   ASSERT_EQ(twice.levels.size(), once.levels.size());
@@ -220,7 +223,8 @@ void check_properties(const Fabric& f, std::mt19937& random) {
 
 TEST(HierarchyProperties, RandomPlacements) {
   const char* given = std::getenv("LIBCOLL_TEST_SEED");
-  const unsigned first = given ? static_cast<unsigned>(std::strtoul(given, nullptr, 10)) : std::random_device{}();
+  const unsigned first =
+      given ? static_cast<unsigned>(std::strtoul(given, nullptr, 10)) : std::random_device{}();
   for (unsigned i = 0; i < 300; ++i) {
     SCOPED_TRACE("rerun with LIBCOLL_TEST_SEED=" + std::to_string(first + i));
     std::mt19937 random(first + i);

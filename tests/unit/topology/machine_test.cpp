@@ -24,15 +24,17 @@ class Captured : public testing::TestWithParam<const char*> {};
 
 TEST_P(Captured, DescriptionIsAsReviewed) {
   const std::string folder = captured_machines();
-  if (folder.empty()) GTEST_SKIP() << "no captured machines; set LIBCOLL_SHARED to the folder that holds topologies/";
+  if (folder.empty())
+    GTEST_SKIP() << "no captured machines; set LIBCOLL_SHARED to the folder that holds topologies/";
   const auto m = import_hwloc_xml_file(folder + "/" + GetParam() + ".xml");
   ASSERT_TRUE(m) << m.error().text;
   expect_golden(GetParam(), describe(*m));
   expect_round_trip(*m);
 }
 INSTANTIATE_TEST_SUITE_P(Machines, Captured,
-                         testing::Values("16intel64-manyVFs", "32em64t-2n8c2t-pci-wholeio", "96em64t-4n4d3ca2co-pci",
-                                         "fakeheterodistances", "nvidiaDGX2", "power8gpudistances"));
+                         testing::Values("16intel64-manyVFs", "32em64t-2n8c2t-pci-wholeio",
+                                         "96em64t-4n4d3ca2co-pci", "fakeheterodistances", "nvidiaDGX2",
+                                         "power8gpudistances"));
 
 struct Made {
   const char* name;
@@ -47,19 +49,20 @@ TEST_P(Synthetic, DescriptionIsAsReviewed) {
 }
 INSTANTIATE_TEST_SUITE_P(
     Machines, Synthetic,
-    testing::Values(Made{"epyc-nps4", "package:2 numa:4 l3:2 core:8 pu:2"},
-                    Made{"no-l3", "package:2 numa:2 core:4 pu:1"},
-                    Made{"shared-l2", "package:1 numa:4 l2:1(size=8388608) core:12 pu:1"},  // like A64FX
-                    Made{"numa-above-packages", "numa:2 package:2 l3:1 core:2 pu:2"},
-                    Made{"l3-above-numa", "package:1 l3:1 numa:2 core:4 pu:1"},
-                    Made{"hbm", "package:2 [numa(memory=68719476736)] [numa(memory=17179869184)] l3:1 core:4 pu:1"},
-                    Made{"cxl", "[numa(memory=274877906944)] package:2 [numa(memory=68719476736)] l3:1 core:4 pu:1"},
-                    Made{"one-cpu", "pu:1"}));
+    testing::Values(
+        Made{"epyc-nps4", "package:2 numa:4 l3:2 core:8 pu:2"}, Made{"no-l3", "package:2 numa:2 core:4 pu:1"},
+        Made{"shared-l2", "package:1 numa:4 l2:1(size=8388608) core:12 pu:1"},  // like A64FX
+        Made{"numa-above-packages", "numa:2 package:2 l3:1 core:2 pu:2"},
+        Made{"l3-above-numa", "package:1 l3:1 numa:2 core:4 pu:1"},
+        Made{"hbm", "package:2 [numa(memory=68719476736)] [numa(memory=17179869184)] l3:1 core:4 pu:1"},
+        Made{"cxl", "[numa(memory=274877906944)] package:2 [numa(memory=68719476736)] l3:1 core:4 pu:1"},
+        Made{"one-cpu", "pu:1"}));
 
 // What this version of hwloc writes is read, and says the same.
 TEST(Machine, HwlocExportIsReadBack) {
-  for (const char* d : {"package:2 numa:2 l3:2 core:2 pu:2", "package:2 [numa] [numa] l3:1 core:4 pu:1",
-                        "numa:2 package:2 l3:1 core:3 pu:1", "package:1 die:2 l3:2 l2:2 core:1 pu:2", "pu:3"}) {
+  for (const char* d :
+       {"package:2 numa:2 l3:2 core:2 pu:2", "package:2 [numa] [numa] l3:1 core:4 pu:1",
+        "numa:2 package:2 l3:1 core:3 pu:1", "package:1 die:2 l3:2 l2:2 core:1 pu:2", "pu:3"}) {
     hwloc_topology_t t = nullptr;
     ASSERT_EQ(hwloc_topology_init(&t), 0);
     ASSERT_EQ(hwloc_topology_set_synthetic(t, d), 0) << d;
@@ -76,7 +79,8 @@ TEST(Machine, HwlocExportIsReadBack) {
 }
 
 TEST(Machine, EveryCpuHasEveryLevel) {
-  for (const char* d : {"pu:4", "core:2 pu:2", "package:2 pu:3", "numa:3 pu:2", "l3:2 pu:1", "package:2 l2:2 core:2 pu:1"}) {
+  for (const char* d :
+       {"pu:4", "core:2 pu:2", "package:2 pu:3", "numa:3 pu:2", "l3:2 pu:1", "package:2 l2:2 core:2 pu:1"}) {
     const Machine m = synthetic(d);
     EXPECT_TRUE(validate(m)) << d;  // among other things, that
     EXPECT_FALSE(m.notes.empty()) << d;

@@ -13,13 +13,16 @@ namespace {
 using Files = std::map<std::string, std::string>;
 
 CpuQuota quota(const Files& files, std::uint64_t ns = 1) {
-  return cpu_quota([&](const std::string& path) -> std::optional<std::string> {
-    const auto it = files.find(path);
-    return it == files.end() ? std::nullopt : std::optional(it->second);
-  }, ns);
+  return cpu_quota(
+      [&](const std::string& path) -> std::optional<std::string> {
+        const auto it = files.find(path);
+        return it == files.end() ? std::nullopt : std::optional(it->second);
+      },
+      ns);
 }
 
-const std::string v2_mount = "29 22 0:26 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate\n";
+const std::string v2_mount =
+    "29 22 0:26 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate\n";
 const std::string v1_mount =
     "25 20 0:21 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n"
     "26 20 0:22 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n";
@@ -37,7 +40,10 @@ TEST(Quota, CpuMaxText) {
 
 TEST(Quota, NoneWithoutFiles) {
   EXPECT_EQ(quota({}), CpuQuota{});
-  EXPECT_EQ(quota({{"/proc/self/cgroup", "garbage\n::::\n0:\n"}, {"/proc/self/mountinfo", "garbage - \n - cgroup2\n"}}).cpus, 0);
+  EXPECT_EQ(quota({{"/proc/self/cgroup", "garbage\n::::\n0:\n"},
+                   {"/proc/self/mountinfo", "garbage - \n - cgroup2\n"}})
+                .cpus,
+            0);
 }
 
 TEST(Quota, Version2TakesTheTightestAncestor) {

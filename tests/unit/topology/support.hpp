@@ -25,7 +25,8 @@ inline std::string captured_machines() {
   places.emplace_back(LIBCOLL_SOURCE_DIR "/../../shared");  // from a git worktree
   std::error_code ignored;
   for (const auto& p : places)
-    if (std::filesystem::is_directory(p / "topologies/hwloc", ignored)) return (p / "topologies/hwloc").string();
+    if (std::filesystem::is_directory(p / "topologies/hwloc", ignored))
+      return (p / "topologies/hwloc").string();
   return {};
 }
 
@@ -64,7 +65,9 @@ inline Fabric random_fabric(std::mt19937& random) {
   static const std::vector<Machine> shapes{
       synthetic("package:2 numa:2 l3:2 core:2 pu:2"), synthetic("numa:2 package:2 l3:1 core:3 pu:1"),
       synthetic("package:1 core:4 pu:1"), synthetic("package:3 l3:1 core:1 pu:1")};
-  const auto below = [&](std::size_t n) { return std::uniform_int_distribution<std::size_t>(0, n - 1)(random); };
+  const auto below = [&](std::size_t n) {
+    return std::uniform_int_distribution<std::size_t>(0, n - 1)(random);
+  };
   const std::size_t host_count = 1 + below(5), rank_count = 1 + below(40);
   const bool is_mixed = below(2) == 0;
   std::vector<const Machine*> hosts;
