@@ -61,7 +61,8 @@ class Fixture {
     place_sources(v);
     for (const auto& entry : functions_) {
       run(v, count, [&](void* const* dsts, const void* const* srcs) {
-        entry.second({dsts, v.dst_count, srcs, static_cast<int>(sources_.size()), count, divisor_, v.streaming});
+        entry.second({dsts, v.dst_count, srcs, static_cast<int>(sources_.size()), count,
+                     divisor_, v.streaming});
       });
       verify(v, count, entry.first.c_str());
     }
