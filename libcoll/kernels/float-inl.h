@@ -59,7 +59,7 @@ struct Min {
   explicit Min(int) {}
   HWY_INLINE V begin(V v) const { return v; }
   HWY_INLINE V combine(V a, V b) const {
-#if HWY_ARCH_X86 && HWY_TARGET != HWY_SCALAR  // MINPS is exactly that
+#if HWY_ARCH_X86 && HWY_TARGET <= HWY_SSSE3  // a real vector unit, whose MINPS is exactly that
     return hn::Or(hn::Min(a, b), hn::Min(b, a));
 #else
     return hn::Or(hn::IfThenElse(hn::Lt(a, b), a, b), hn::IfThenElse(hn::Lt(b, a), b, a));

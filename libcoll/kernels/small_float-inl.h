@@ -81,7 +81,7 @@ template <class F>
 struct ConversionOf {
   using type = IntegerConversion<F>;
 };
-#if HWY_ARCH_X86 && HWY_TARGET != HWY_SCALAR && !defined(HWY_DISABLE_F16C)
+#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX2 && !defined(HWY_DISABLE_F16C)  // emulations truncate
 template <>
 struct ConversionOf<F16> {
   using type = HardwareF16;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <thread>
 
 #include "tests/unit/kernels/support.hpp"
 
@@ -58,11 +59,12 @@ class Fixture {
 
   void check(const Variant& v, std::size_t count) {
     place_sources(v);
-    for (const auto& [name, function] : functions_) {
+    for (const auto& entry : functions_) {
       run(v, count, [&](void* const* dsts, const void* const* srcs) {
-        function({dsts, v.dst_count, srcs, static_cast<int>(sources_.size()), count, divisor_, v.streaming});
+        entry.second({dsts, v.dst_count, srcs, static_cast<int>(sources_.size()), count,
+                     divisor_, v.streaming});
       });
-      verify(v, count, name.c_str());
+      verify(v, count, entry.first.c_str());
     }
     if (v.dst_count == 1 && count <= 65) {
       run(v, count, [&](void* const* dsts, const void* const* srcs) {
@@ -206,6 +208,21 @@ TEST(ReduceBounds, NeverLeavesTheBuffers) {
       }
     }
   }
+}
+
+// Ranks that are threads look kernels up and reduce at the same time.
+TEST(ReduceThreads, LookUpAndRunConcurrently) {
+  const std::vector<float> a(1000, 1.5f), b(1000, 2.0f);
+  std::vector<std::thread> ranks;
+  std::vector<std::vector<float>> results(4, std::vector<float>(1000));
+  for (auto& result : results)
+    ranks.emplace_back([&] {
+      const void* srcs[] = {a.data(), b.data()};
+      void* dst = result.data();
+      kernels::find_reduce(DType::f32, Op::sum)({&dst, 1, srcs, 2, result.size(), 1, true});
+    });
+  for (auto& rank : ranks) rank.join();
+  for (const auto& result : results) EXPECT_EQ(result, std::vector<float>(1000, 3.5f));
 }
 
 }  // namespace
