@@ -15,7 +15,7 @@ const char* name_of(Coll coll) noexcept {
 }
 
 const char* name_of(Algorithm algorithm) noexcept {
-  static constexpr std::array<const char*, 3> names{"automatic", "direct", "sliced"};
+  static constexpr std::array<const char*, 4> names{"automatic", "direct", "sliced", "grouped"};
   return names[static_cast<std::size_t>(algorithm) % names.size()];
 }
 

@@ -23,7 +23,7 @@ inline std::size_t bytes_of(DType type) noexcept {
   return i < sizeof bytes ? bytes[i] : 0;
 }
 
-enum class Algorithm : std::uint8_t { automatic, direct, sliced };
+enum class Algorithm : std::uint8_t { automatic, direct, sliced, grouped };
 const char* name_of(Algorithm) noexcept;
 
 // Every field is equal on all ranks, but for `in_place`, which only tells the caller's own layout.

@@ -19,9 +19,9 @@ namespace detail {
 Algorithm algorithm_of(CommImpl& c, Coll coll, const CallOptions& o) {
   if (o.timeout_s < 0) c.refuse(coll, fmt::format("timeout_s is {}; it must be positive, or 0 for the communicator's", o.timeout_s));
   if (o.algorithm.empty()) return Algorithm::automatic;
-  for (const Algorithm a : {Algorithm::direct, Algorithm::sliced})
+  for (const Algorithm a : {Algorithm::direct, Algorithm::sliced, Algorithm::grouped})
     if (o.algorithm == name_of(a)) return a;
-  c.refuse(coll, fmt::format("algorithm \"{}\" is unknown; choose direct or sliced, or leave it empty", o.algorithm));
+  c.refuse(coll, fmt::format("algorithm \"{}\" is unknown; choose direct, sliced or grouped, or leave it empty", o.algorithm));
 }
 
 void check_custom(CommImpl& c, Coll coll, DType type, const ReduceOp& op) {

@@ -29,6 +29,31 @@ std::uint32_t signature_of(Call call) {
 
 struct Shares { std::int64_t color, key; };
 
+// Groups for the latency-bound operations of many ranks: the widest level of the machine whose groups
+// have at most 16 ranks, else 16 ranks in a row. Equal on all ranks, since the hierarchy is.
+std::vector<std::vector<int>> groups_of(const topo::Hierarchy& h) {
+  constexpr std::size_t most = 16;
+  std::vector<std::vector<int>> groups;
+  for (const TopologyLevel& level : h.levels) {
+    const auto small = [](const TopologyGroup& g) { return g.ranks.size() <= most; };
+    if (level.groups.size() < 2 || !std::all_of(level.groups.begin(), level.groups.end(), small)) continue;
+    groups.clear();
+    for (const TopologyGroup& g : level.groups) {
+      groups.push_back(g.ranks);
+      // The leader first; the others in rank order.
+      std::rotate(groups.back().begin(), std::find(groups.back().begin(), groups.back().end(), g.leader),
+                  std::find(groups.back().begin(), groups.back().end(), g.leader) + 1);
+    }
+  }
+  if (!groups.empty()) return groups;
+  const int block = h.size > static_cast<int>(most) ? static_cast<int>(most) : std::max(1, (h.size + 1) / 2);
+  for (int r = 0; r < h.size; ++r) {
+    if (r % block == 0) groups.emplace_back();
+    groups.back().push_back(r);
+  }
+  return groups;
+}
+
 }  // namespace
 
 CommImpl::CommImpl(std::shared_ptr<World> world, std::vector<int> world_ranks, const Exchange& exchange)
@@ -45,6 +70,7 @@ CommImpl::CommImpl(std::shared_ptr<World> world, std::vector<int> world_ranks, c
   }
   // On one host a rank's place in the world is its place on the host.
   group_ = std::make_unique<shm::Group>(*world_->host, shape, static_cast<int>(me), areas, world_ranks_);
+  group_->set_groups(groups_of(topo::restrict_to(world_->hierarchy, world_ranks_)));
 }
 
 std::unique_ptr<CommImpl> CommImpl::make_world(Bootstrap& bootstrap, const Config& config) {
@@ -125,6 +151,11 @@ void CommImpl::validate(const Call& call) {
   if (dtype >= dtype_count) refuse(call.coll, fmt::format("type {} is unknown", dtype));
   if (call.root >= static_cast<std::uint32_t>(size()))
     refuse(call.coll, fmt::format("root is {}; it must be from 0 to {}", static_cast<std::int32_t>(call.root), size() - 1));
+  const bool can_slice = call.coll == Coll::allreduce || call.coll == Coll::reduce;
+  const bool can_group = call.coll == Coll::barrier || (call.coll == Coll::allreduce && call.op != Op::custom &&
+                                                        static_cast<std::uint64_t>(call.count) * call.element_bytes <= shm::inline_bytes);
+  if (call.algorithm != Algorithm::automatic && !(call.algorithm == Algorithm::grouped ? can_group : can_slice))
+    refuse(call.coll, fmt::format("algorithm {} is not available for this call", name_of(call.algorithm)));
   const bool reduces = call.coll == Coll::reduce || call.coll == Coll::allreduce || call.coll == Coll::scan || call.coll == Coll::exscan ||
                        call.coll == Coll::reduce_scatter || call.coll == Coll::reduce_scatter_block;
   if (!reduces) return;

@@ -50,6 +50,15 @@ void require_equal_settings(const World& w, const std::vector<Introduction>& all
   }
 }
 
+// All later decisions follow from the fabric: a rank that sees another one must not go on.
+void require_equal_fabrics(const World& w, Bootstrap& bootstrap) {
+  const std::uint64_t mine = w.fabric.hash();
+  std::vector<std::uint64_t> all(static_cast<std::size_t>(w.size));
+  bootstrap.allgather(&mine, all.data(), sizeof mine);
+  for (std::size_t r = 0; r < all.size(); ++r)
+    if (all[r] != mine) fail(w.rank, Errc::internal, fmt::format("rank {} sees another machine than this one", r), static_cast<int>(r));
+}
+
 topo::Hierarchy choose_hierarchy(const World& w, const std::string& injected) {
   if (w.config.hierarchy_file.empty()) return topo::build_hierarchy(w.fabric);
   auto h = topo::hierarchy_from_json(injected);
@@ -90,6 +99,7 @@ std::shared_ptr<World> World::create(Bootstrap& bootstrap, const Config& config)
   std::vector<topo::RankRecord> records;
   for (const Introduction& i : all) records.push_back(i.record);
   w.fabric = topo::build_fabric(std::move(records));
+  require_equal_fabrics(w, bootstrap);
   if (w.fabric.hosts.size() > 1)
     fail(w.rank, Errc::unsupported, fmt::format("the ranks are on {} hosts ({}, {}, ...); this version communicates inside one host only",
                                                 w.fabric.hosts.size(), w.fabric.hosts[0].name, w.fabric.hosts[1].name));

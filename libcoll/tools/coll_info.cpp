@@ -55,11 +55,7 @@ void set_up(CLI::App& app, Options& o) {
 }
 
 std::unique_ptr<Bootstrap> meet() {
-#ifdef LIBCOLL_WITHOUT_BOOTSTRAP
-  return nullptr;
-#else
   return bootstrap_from_environment();
-#endif
 }
 
 topo::Machine read_machine(const Options& o) {

@@ -66,6 +66,12 @@ Group::Group(Host& host, const Shape& shape, int rank, std::span<const std::uint
   yield_us_ = host.config().yield_us;
 }
 
+void Group::set_groups(std::vector<std::vector<int>> groups) {
+  groups_ = std::move(groups);
+  for (std::size_t i = 0; i < groups_.size(); ++i)
+    if (std::find(groups_[i].begin(), groups_[i].end(), rank_) != groups_[i].end()) my_group_ = i;
+}
+
 std::byte* Group::grow(std::vector<std::byte>& scratch, std::size_t bytes) {
   if (scratch.size() < bytes + 64) scratch.resize(bytes + 64);
   void* p = scratch.data();
@@ -156,6 +162,22 @@ void Group::mismatch(std::uint64_t q, int r) {
     if (a.algorithm != b.algorithm) differ("algorithm", static_cast<int>(a.algorithm), static_cast<int>(b.algorithm));
   }
   refuse(q, r, fmt::format("arguments differ: {}", what));
+}
+
+void Group::group_mismatch(std::uint64_t q, int leader, std::uint64_t header) {
+  if (wait_slot_header(q, leader) != header) mismatch(q, leader);
+  for (const std::vector<int>& group : groups_) {
+    if (group[0] != leader) continue;
+    for (const int r : group)
+      if (wait_slot_header(q, r) != header) mismatch(q, r);
+  }
+  refuse(q, leader, fmt::format("rank {}, which leads its group, gave this operation up", leader));
+}
+
+std::uint64_t Group::wait_slot_header(std::uint64_t q, int r) {
+  Slot& s = slot(q, r);
+  if (!reached(s.header, q << 32)) wait_slowly(s.header, q << 32, true, r);
+  return s.header.load(std::memory_order_acquire);
 }
 
 void Group::refuse(std::uint64_t q, int r, const std::string& text) {

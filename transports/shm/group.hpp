@@ -59,6 +59,11 @@ class Group {
   // `areas[r]` is the offset of rank r's area, `locals[r]` its rank within the host.
   Group(Host&, const Shape&, int rank, std::span<const std::uint64_t> areas, std::span<const int> locals);
 
+  // A partition of the ranks for grouped operations; the first of each group leads it.
+  void set_groups(std::vector<std::vector<int>> groups);
+  const std::vector<std::vector<int>>& groups() const { return groups_; }
+  const std::vector<int>& my_group() const { return groups_[my_group_]; }
+
   int rank() const { return rank_; }
   int size() const { return size_; }
   Host& host() { return host_; }
@@ -129,6 +134,8 @@ class Group {
 
   // Ends an operation whose ranks called different things, leaving the group usable; throws.
   [[noreturn]] void mismatch(std::uint64_t q, int r);
+  // A leader gave q up: because its call differs from ours, or because a call within its group did.
+  [[noreturn]] void group_mismatch(std::uint64_t q, int leader, std::uint64_t header);
   // The same for counts that disagree within equal calls (v-forms).
   [[noreturn]] void refuse(std::uint64_t q, int r, const std::string& text);
   // Takes part in the next operation only to say that this rank cannot: its arguments were invalid.
@@ -157,6 +164,7 @@ class Group {
   }
   static std::byte* grow(std::vector<std::byte>&, std::size_t bytes);
   void wait_for_slot(std::uint64_t q);
+  std::uint64_t wait_slot_header(std::uint64_t q, int r);  // whatever r called
   [[gnu::noinline]] void spin_for_slot(Slot&, std::uint64_t q, int r, std::uint64_t want);
   void wait_slowly(const std::atomic<std::uint64_t>& word, std::uint64_t value, bool header, int r);
   void sleep_on(const std::atomic<std::uint64_t>& word, std::uint64_t value, bool header, int r, long timeout_us);
@@ -172,6 +180,8 @@ class Group {
   int rank_, size_;
   int spins_ = 0;
   double yield_us_ = 100;
+  std::vector<std::vector<int>> groups_;
+  std::size_t my_group_ = 0;
   Peer* mine_ = nullptr;
   Control* control_ = nullptr;      // this rank's
   std::vector<Control*> controls_;  // everybody's, side by side for the small operations

@@ -246,17 +246,26 @@ bool wants_direct(const Call& c, const Group& g, std::uint64_t bytes) {
   return bytes <= direct_threshold(g.costs(), g.size(), g.oversubscribed());
 }
 
+// Two hops pay where flat flags would read more than 16 lines, and every hop is short. Where ranks
+// outnumber CPUs a hop is a round of context switches: flat stays best.
+bool wants_grouped(const Call& c, const Group& g) {
+  if (c.algorithm != detail::Algorithm::automatic) return c.algorithm == detail::Algorithm::grouped;
+  return g.size() > 16 && !g.oversubscribed();
+}
+
 }  // namespace
 
 Native find_native(const Call& c, const Group& g) {
   const std::uint64_t bytes = static_cast<std::uint64_t>(c.count) * c.element_bytes;
   if (g.size() == 1) return {run_alone, "alone"};
   switch (c.coll) {
-    case Coll::barrier: return {barrier_flat, "flat flags"};
+    case Coll::barrier: return wants_grouped(c, g) ? Native{barrier_grouped, "grouped flags"} : Native{barrier_flat, "flat flags"};
     case Coll::bcast: return {run_bcast, "pull from root"};
     case Coll::allreduce:
-      if (bytes <= inline_bytes && c.op != Op::custom && c.algorithm != detail::Algorithm::sliced)
+      if (bytes <= inline_bytes && c.op != Op::custom && c.algorithm != detail::Algorithm::sliced) {
+        if (wants_grouped(c, g)) return {allreduce_grouped, "grouped"};
         return {g.size() == 2 ? allreduce_pair : allreduce_inline, "inline"};
+      }
       if (bytes <= framed_max && c.op != Op::custom && g.size() <= 16 && c.algorithm == detail::Algorithm::automatic) return {allreduce_framed, "framed"};
       return wants_direct(c, g, bytes) ? Native{run_allreduce_direct, "direct"} : Native{run_allreduce_sliced, "sliced"};
     case Coll::reduce:

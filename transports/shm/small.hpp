@@ -10,4 +10,10 @@ void allreduce_inline(Group&, const Args&, const Plan&);
 void allreduce_pair(Group&, const Args&, const Plan&);  // two ranks
 void allreduce_framed(Group&, const Args&, const Plan&);  // at most framed_max bytes
 
+
+// For many ranks: leaders bundle their group's lines, everybody reads the bundles. Two hops, but
+// P * bytes / 64 + groups lines to read instead of P; still reduced in rank order, bit for bit alike.
+void barrier_grouped(Group&, const Args&, const Plan&);
+void allreduce_grouped(Group&, const Args&, const Plan&);
+
 }  // namespace libcoll::xport::shm

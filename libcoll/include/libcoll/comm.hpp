@@ -25,7 +25,10 @@ enum class Determinism : std::uint8_t { fast, run_to_run, placement };
 
 // Per-call options; must be equal on all ranks. comm.allreduce(..., {.algorithm = "sliced"}).
 struct CallOptions {
-  std::string_view algorithm = {};               // "" chooses; else "direct" or "sliced"
+  // "" lets the library choose; else "direct" (allreduce, reduce: one hop, everyone reads everything),
+  // "sliced" (allreduce, reduce: everyone reduces a slice) or "grouped" (barrier, allreduce up to 48
+  // bytes: by way of group leaders).
+  std::string_view algorithm = {};
   Determinism determinism = Determinism::fast;
   double timeout_s = 0;                          // 0: the communicator's
 };
