@@ -29,17 +29,17 @@ HWY_INLINE void store(hn::Vec<Bytes> v, std::uint8_t* p) {
   else hn::Store(v, Bytes(), p);
 }
 
-// Needs at least 64 bytes. Copies the first and the last 64 bytes, and between them whole lines of
-// the destination.
+// Needs at least 64 bytes. Whole lines of the destination, and before and behind them what does not
+// fill a line: an aligned streaming copy touches no line with a cached store, whose fetch from
+// another core the fence would have to wait for.
 template <bool kStream>
 void copy_lines(void* dst, const void* src, std::size_t bytes) {
   const Bytes tag;
   const std::size_t n = hn::Lanes(tag);
   auto* to = static_cast<std::uint8_t*>(dst);
   const auto* from = static_cast<const std::uint8_t*>(src);
-  std::memcpy(to, from, 64);
-  std::memcpy(to + bytes - 64, from + bytes - 64, 64);
-  std::size_t i = 64 - reinterpret_cast<std::uintptr_t>(to) % 64;
+  std::size_t i = (64 - reinterpret_cast<std::uintptr_t>(to) % 64) % 64;
+  if (i != 0) std::memcpy(to, from, 64);
   for (; i + 4 * n <= bytes; i += 4 * n) {
     const auto v0 = hn::LoadU(tag, from + i), v1 = hn::LoadU(tag, from + i + n);
     const auto v2 = hn::LoadU(tag, from + i + 2 * n), v3 = hn::LoadU(tag, from + i + 3 * n);
@@ -49,6 +49,7 @@ void copy_lines(void* dst, const void* src, std::size_t bytes) {
     store<kStream>(v3, to + i + 3 * n);
   }
   for (; i + n <= bytes; i += n) store<kStream>(hn::LoadU(tag, from + i), to + i);
+  if (i < bytes) std::memcpy(to + bytes - 64, from + bytes - 64, 64);
   if constexpr (kStream) hwy::FlushStream();
 }
 

@@ -24,18 +24,20 @@ double median(std::vector<double> v) {
 
 class Calibration {
  public:
-  explicit Calibration(Group& g) : g_(g), partner_(g.rank() ^ 1), paired_(partner_ < g.size()), bytes_(g.shape().eager_bytes) {
+  using Allgather = std::function<void(const void*, void*, std::size_t)>;
+  Calibration(Group& g, const Allgather& allgather) : g_(g), allgather_(allgather), partner_(g.rank() ^ 1), paired_(partner_ < g.size()), bytes_(g.shape().eager_bytes) {
     private_.resize(2 * bytes_, std::byte{1});
   }
 
-  Costs run(const std::function<void(const void*, void*, std::size_t)>& allgather) {
+  Costs run() {
     std::vector<std::uint64_t> addresses(static_cast<std::size_t>(g_.size()));
     const auto mine = reinterpret_cast<std::uint64_t>(private_.data());
-    allgather(&mine, addresses.data(), sizeof mine);
+    allgather_(&mine, addresses.data(), sizeof mine);
     Costs c = g_.costs();
     if (!g_.oversubscribed()) c.line_ns = line_transfer();
     c.copy_gbps = static_cast<double>(bytes_) / timed([&] { kernels::copy(local(), g_.peer(partner_).eager, bytes_); });
     c.local_gbps = static_cast<double>(bytes_) / timed([&] { kernels::copy(g_.mine().eager, local(), bytes_); });
+    c.stream_from = stream_threshold();
     if (g_.host().single_copy() && !(paired_ && g_.peer(partner_).same_process)) {
       const std::uint64_t at = paired_ ? addresses[static_cast<std::size_t>(partner_)] : 0;
       const pid_t pid = paired_ ? g_.peer(partner_).pid : 0;
@@ -63,6 +65,34 @@ class Calibration {
       barrier();
     }
     return median(times);
+  }
+
+  // Smallest power of two from which streaming stores win, the partner's read included.
+  double stream_threshold() {
+    std::size_t n = bytes_;
+    for (; n >= 1024 && staged(n, &kernels::copy_streaming) < staged(n, &kernels::copy); n /= 2) {
+    }
+    return static_cast<double>(n * 2);
+  }
+
+  // Median time to stage n bytes in lines that the partner has read, plus its time to read them.
+  double staged(std::size_t n, void (*copy)(void*, const void*, std::size_t) noexcept) {
+    std::vector<double> writes, reads;
+    for (int i = 0; i < repetitions; ++i) {
+      Clock::time_point t = Clock::now();
+      copy(g_.mine().eager, local(), n);
+      writes.push_back(nanoseconds_since(t));
+      barrier();
+      t = Clock::now();
+      if (paired_) kernels::copy(private_.data(), g_.peer(partner_).eager, n);
+      reads.push_back(nanoseconds_since(t));
+      barrier();
+    }
+    const double mine = median(writes) + median(reads);
+    // Both partners must take the same number of rounds.
+    std::vector<double> all(static_cast<std::size_t>(g_.size()));
+    allgather_(&mine, all.data(), sizeof mine);
+    return median(all);
   }
 
   // Two ranks bounce a line between them.
@@ -97,6 +127,7 @@ class Calibration {
   void barrier() { barrier_flat(g_, {}, plan_); }
 
   Group& g_;
+  const Allgather& allgather_;
   const int partner_;
   const bool paired_;
   const std::size_t bytes_;
@@ -107,7 +138,7 @@ class Calibration {
 }  // namespace
 
 Costs calibrate(Group& g, const std::function<void(const void*, void*, std::size_t)>& allgather) {
-  const Costs mine = Calibration(g).run(allgather);
+  const Costs mine = Calibration(g, allgather).run();
   std::vector<Costs> all(static_cast<std::size_t>(g.size()));
   allgather(&mine, all.data(), sizeof mine);
   if (all.size() > 2 && all.size() % 2 != 0) all.pop_back();  // it had no partner
@@ -117,7 +148,7 @@ Costs calibrate(Group& g, const std::function<void(const void*, void*, std::size
     return median(v);
   };
   Costs c;
-  for (double Costs::* field : {&Costs::line_ns, &Costs::copy_gbps, &Costs::local_gbps, &Costs::remote_call_ns, &Costs::remote_gbps}) c.*field = agreed(field);
+  for (double Costs::* field : {&Costs::line_ns, &Costs::copy_gbps, &Costs::local_gbps, &Costs::remote_call_ns, &Costs::remote_gbps, &Costs::stream_from}) c.*field = agreed(field);
   c.measured = true;
   return c;
 }

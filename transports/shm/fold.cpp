@@ -20,7 +20,8 @@ class Folder {
       : g_(g), q_(q), plan_(plan), args_(args), f_(f), me_(g.rank()), size_(g.size()),
         last_(f.last), gathers_(gathers(me_)),
         pieces_(cut(g.shape(), f.one_for_all, size_, plan.call.element_bytes, f.largest)),
-        rounds_(pieces_.rounds(f.largest)), slots_(static_cast<std::uint64_t>(g.shape().ring_slots)) {}
+        rounds_(pieces_.rounds(f.largest)), slots_(static_cast<std::uint64_t>(g.shape().ring_slots)),
+        stage_streams_(pieces_.piece >= g.shape().stage_streams_from), stage_copy_(stage_streams_ ? kernels::copy_streaming : kernels::copy) {}
 
   void run() {
     where_ = offer(g_, q_, f_.offer);
@@ -91,7 +92,7 @@ class Folder {
     for (std::size_t d = 0; d < f_.offer.blocks.size(); ++d) {
       const Block& b = f_.offer.blocks[d];
       const std::uint64_t n = pieces_.length(i, b.bytes);
-      if (n != 0 && (f_.one_for_all || static_cast<int>(d) != me_)) kernels::copy(slot + d * pieces_.stride, b.data + pieces_.begin(i), n);
+      if (n != 0 && (f_.one_for_all || static_cast<int>(d) != me_)) stage_copy_(slot + d * pieces_.stride, b.data + pieces_.begin(i), n);
     }
     g_.advance(progress(me_).staged, at_step(q_, i + 1));
   }
@@ -119,8 +120,11 @@ class Folder {
       for (int r = 0; r < size_; ++r)
         if (r != me_ && gathers(r) && g_.slot(q_, r).result == Where::shared)
           add(g_.host().heap().at(g_.slot(q_, r).result_at) + slice_begin(me_) + pieces_.begin(i));
-      if (out) add(out_slot(me_, i));
-      reduce_piece(g_, plan_, args_, dsts, operands, n, f_.streaming);
+      // The out slot is read by others: it is streamed like staged data, the own result is not.
+      const bool copy_out = out && dsts > 0 && stage_streams_;
+      if (out && !copy_out) add(out_slot(me_, i));
+      reduce_piece(g_, plan_, args_, dsts, operands, n, f_.streaming || (dsts == 1 && out && !copy_out && stage_streams_));
+      if (copy_out) kernels::copy_streaming(out_slot(me_, i), g_.results[0], n);
     }
     g_.advance(progress(me_).consumed, at_step(q_, i + 1));
   }
@@ -172,6 +176,8 @@ class Folder {
   const bool gathers_;
   const Pieces pieces_;
   const std::uint64_t rounds_, slots_;
+  const bool stage_streams_;
+  void (*const stage_copy_)(void*, const void*, std::size_t) noexcept;
   Where where_ = Where::nowhere, result_ = Where::nowhere;
   bool pulled_ = false, needs_scratch_ = false;
   std::byte* scratch_ = nullptr;

@@ -40,6 +40,7 @@ Shape shape_for(int ranks, const Host& host) {
   s.share_from = 4096;
   s.remote_from = host.single_copy() ? (host.forced_single_copy() ? 16384 : remote_threshold(host.costs())) : never;
   s.stream_from = std::size_t{8} << 20;
+  s.stage_streams_from = static_cast<std::size_t>(host.costs().stream_from);
   return s;
 }
 

@@ -36,6 +36,7 @@ struct Shape {
   std::size_t share_from = 0;       // bytes from which a source in the arena is lent, not copied
   std::size_t remote_from = 0;      // bytes from which process_vm_readv pays; ~0: never
   std::size_t stream_from = 0;      // bytes from which results bypass the cache
+  std::size_t stage_streams_from = 0;  // bytes from which staged data does (Costs::stream_from)
   static constexpr std::size_t framed_bytes = 2 * page_bytes;
   std::size_t area_bytes() const {
     return page_bytes + framed_bytes + slot_count * eager_bytes + static_cast<std::size_t>(ring_slots) * (ring_slot_bytes + out_slot_bytes);

@@ -20,6 +20,9 @@ struct Costs {
   double local_gbps = 20;        // copying within one rank's cache
   double remote_call_ns = 1000;  // process_vm_readv, fixed part
   double remote_gbps = 6;        // process_vm_readv, per byte
+  // Bytes from which staging with non-temporal stores is cheaper, the readers' side included: a cached
+  // store into a line that another core has read must first take the line away from it.
+  double stream_from = 16384;
   bool measured = false;
 };
 

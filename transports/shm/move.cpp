@@ -77,6 +77,7 @@ class Mover {
     for (const Block& b : t_.offer.blocks) largest = std::max(largest, b.bytes);
     pieces_ = cut(g_.shape(), t_.one_for_all, size_, element_bytes_, largest);
     rounds_out_ = pieces_.rounds(largest);
+    if (pieces_.piece >= g_.shape().stage_streams_from) stage_copy_ = kernels::copy_streaming;
   }
 
   std::byte* ring_slot(int r, std::uint64_t i) const {
@@ -92,7 +93,7 @@ class Mover {
       const Block& b = t_.offer.blocks[d];
       const std::uint64_t n = pieces_.length(i, b.bytes);
       if (n != 0 && (t_.one_for_all || static_cast<int>(d) != me_))
-        kernels::copy(slot + d * pieces_.stride, b.data + pieces_.begin(i), n);
+        stage_copy_(slot + d * pieces_.stride, b.data + pieces_.begin(i), n);
     }
     g_.advance(g_.mine().control->progress.staged, at_step(q_, i + 1));
   }
@@ -120,6 +121,7 @@ class Mover {
   const int me_, size_;
   Where where_ = Where::nowhere;
   Pieces pieces_;
+  void (*stage_copy_)(void*, const void*, std::size_t) noexcept = kernels::copy;
   std::uint64_t rounds_out_ = 0, rounds_in_ = 0;
   int bad_peer_ = -1;
   std::string bad_text_;

@@ -36,11 +36,11 @@ void offer_table(Slot& s, Group& g, std::uint64_t q, const Offer& o, bool packed
   s.table_at = 1;
 }
 
-void copy_packed(std::byte* to, const Offer& o, int skip, bool tabled) {
+void copy_packed(std::byte* to, const Offer& o, int skip, bool tabled, bool streaming) {
   if (tabled) to += o.blocks.size() * sizeof(BlockRow);
   for (std::size_t i = 0; i < o.blocks.size(); ++i) {
     const Block& b = o.blocks[i];
-    if (static_cast<int>(i) != skip && b.bytes != 0) kernels::copy(to, b.data, b.bytes);
+    if (static_cast<int>(i) != skip && b.bytes != 0) (streaming ? kernels::copy_streaming : kernels::copy)(to, b.data, b.bytes);
     to += b.bytes;
   }
 }
@@ -59,7 +59,7 @@ Where offer(Group& g, std::uint64_t q, const Offer& o) {
   s.result = Where::nowhere;
   if (o.blocks.empty()) return s.source = Where::nowhere;
   if (!o.tabled && total <= inline_bytes) {
-    copy_packed(s.payload, o, skip, false);
+    copy_packed(s.payload, o, skip, false, false);
     s.inlined_bytes = static_cast<std::uint8_t>(total);
     return s.source = Where::inlined;
   }
@@ -71,7 +71,7 @@ Where offer(Group& g, std::uint64_t q, const Offer& o) {
   s.table_at = 0;
   if (packed <= shape.eager_bytes && !in_arena) {
     if (o.tabled) offer_table(s, g, q, o, true);
-    copy_packed(g.eager(q, g.rank()), o, skip, o.tabled);
+    copy_packed(g.eager(q, g.rank()), o, skip, o.tabled, total >= shape.stage_streams_from);
     return s.source = Where::eager;
   }
   if (o.tabled) offer_table(s, g, q, o, false);
