@@ -25,7 +25,6 @@ struct Pieces {
   std::uint64_t piece = 0;          // bytes of a block that travel in one round
   std::uint64_t stride = 0;         // distance of the pieces of two readers in a ring slot
   std::uint64_t rounds(std::uint64_t block_bytes) const { return (block_bytes + piece - 1) / piece; }
-  std::uint64_t stride_or_piece() const { return (std::max(stride, piece) + 63) / 64 * 64; }
   std::uint64_t begin(std::uint64_t round) const { return round * piece; }
   std::uint64_t length(std::uint64_t round, std::uint64_t block_bytes) const {
     const std::uint64_t at = round * piece;

@@ -36,8 +36,8 @@ class Calibration {
     Costs c = g_.costs();
     if (!g_.oversubscribed()) c.line_ns = line_transfer();
     c.copy_gbps = static_cast<double>(bytes_) / timed([&] { kernels::copy(local(), g_.peer(partner_).eager, bytes_); });
-    c.local_gbps = static_cast<double>(bytes_) / timed([&] { kernels::copy(g_.mine().eager, local(), bytes_); });
     c.stream_from = stream_threshold();
+    c.staged_gbps = static_cast<double>(bytes_) / std::min(staged(bytes_, &kernels::copy), staged(bytes_, &kernels::copy_streaming));
     if (g_.host().single_copy() && !(paired_ && g_.peer(partner_).same_process)) {
       const std::uint64_t at = paired_ ? addresses[static_cast<std::size_t>(partner_)] : 0;
       const pid_t pid = paired_ ? g_.peer(partner_).pid : 0;
@@ -148,7 +148,7 @@ Costs calibrate(Group& g, const std::function<void(const void*, void*, std::size
     return median(v);
   };
   Costs c;
-  for (double Costs::* field : {&Costs::line_ns, &Costs::copy_gbps, &Costs::local_gbps, &Costs::remote_call_ns, &Costs::remote_gbps, &Costs::stream_from}) c.*field = agreed(field);
+  for (double Costs::* field : {&Costs::line_ns, &Costs::copy_gbps, &Costs::staged_gbps, &Costs::remote_call_ns, &Costs::remote_gbps, &Costs::stream_from}) c.*field = agreed(field);
   c.measured = true;
   return c;
 }

@@ -14,6 +14,8 @@ namespace libcoll::xport::shm {
 
 namespace {
 
+constexpr std::uint64_t remote_batch_bytes = 256 * 1024;  // stays in a second-level cache
+
 class Folder {
  public:
   Folder(Group& g, std::uint64_t q, const Plan& plan, const Args& args, const Fold& f)
@@ -29,7 +31,8 @@ class Folder {
     g_.publish(q_);
     follow_all();
     if (pulled_ && result_ == Where::ring) g_.claim_ring(q_);
-    if (needs_scratch_) scratch_ = g_.remote_scratch(static_cast<std::size_t>(size_) * pieces_.stride_or_piece());
+    batch_ = std::max<std::uint64_t>(1, remote_batch_bytes / static_cast<std::uint64_t>(size_ - 1) / std::max<std::uint64_t>(pieces_.piece, 1));
+    if (needs_scratch_) scratch_ = g_.remote_scratch(static_cast<std::size_t>(size_) * scratch_stride());
     for (std::uint64_t i = 0; i < rounds_ + 2; ++i) {
       if (where_ == Where::ring && i < rounds_) stage(i);
       if (i >= 1 && i <= rounds_) consume(i - 1);
@@ -97,10 +100,21 @@ class Folder {
     g_.advance(progress(me_).staged, at_step(q_, i + 1));
   }
 
-  const void* operand(int r, std::uint64_t i, std::uint64_t n) {
+  std::uint64_t scratch_stride() const { return (batch_ * pieces_.piece + 63) / 64 * 64; }
+
+  // A system call costs as much as copying some 20 KiB: several pieces are read at once.
+  const std::byte* remote_operand(int r, const Source& s, std::uint64_t i) {
+    std::byte* scratch = scratch_ + static_cast<std::uint64_t>(r) * scratch_stride();
+    const std::uint64_t from = pieces_.begin(i);
+    if (i % batch_ == 0) fetch(g_, r, s, scratch, from, std::min(batch_ * pieces_.piece, f_.my_bytes - from), false);
+    return scratch + i % batch_ * pieces_.piece;
+  }
+
+  const void* operand(int r, std::uint64_t i) {
     if (r == me_) return f_.own + pieces_.begin(i);
     const Source& s = g_.sources[static_cast<std::size_t>(r)];
-    if (s.where != Where::ring) return view(g_, r, s, scratch_ + static_cast<std::uint64_t>(r) * pieces_.stride_or_piece(), pieces_.begin(i), n);
+    if (s.direct) return s.at + pieces_.begin(i);
+    if (s.where == Where::remote) return remote_operand(r, s, i);
     g_.wait_word(progress(r).staged, at_step(q_, i + 1), r);
     return ring_slot(r, i) + (f_.one_for_all ? 0 : static_cast<std::uint64_t>(me_) * pieces_.stride);
   }
@@ -113,7 +127,7 @@ class Folder {
         for (int r = 0; r < size_; ++r)
           if (pulls(r)) g_.wait_word(progress(r).gathered, at_step(q_, i - slots_ + 1), r);
       int operands = 0;
-      for (int r = f_.first; r <= last_; ++r) g_.operands[static_cast<std::size_t>(operands++)] = operand(r, i, n);
+      for (int r = f_.first; r <= last_; ++r) g_.operands[static_cast<std::size_t>(operands++)] = operand(r, i);
       int dsts = 0;
       const auto add = [&](std::byte* p) { g_.results[static_cast<std::size_t>(dsts++)] = p; };
       if (f_.result) add(f_.result + pieces_.begin(i));
@@ -144,9 +158,17 @@ class Folder {
       if (s.result == Where::ring) copy(to, out_slot(r, i), n);
       else if (s.result == Where::shared) copy(to, g_.host().heap().at(s.result_at) + at, n);
       else if (g_.peer(r).same_process) copy(to, reinterpret_cast<const std::byte*>(s.result_at + at), n);
-      else if (!read_remote(g_.peer(r).pid, to, s.result_at + at, n)) g_.peer_unreadable(r);
+      else gather_remote(r, s, i);
     }
     g_.advance(progress(me_).gathered, at_step(q_, i + 1));
+  }
+
+  // Reads the batch that ends with piece i.
+  void gather_remote(int r, const Slot& s, std::uint64_t i) {
+    const std::uint64_t end = pieces_.begin(i) + pieces_.length(i, slice_bytes(r));
+    if ((i + 1) % batch_ != 0 && end < slice_bytes(r)) return;
+    const std::uint64_t from = i / batch_ * batch_ * pieces_.piece, at = slice_begin(r) + from;
+    if (!read_remote(g_.peer(r).pid, f_.gathered + at, s.result_at + at, end - from)) g_.peer_unreadable(r);
   }
 
   void copy(void* to, const void* from, std::uint64_t n) const {
@@ -181,6 +203,7 @@ class Folder {
   Where where_ = Where::nowhere, result_ = Where::nowhere;
   bool pulled_ = false, needs_scratch_ = false;
   std::byte* scratch_ = nullptr;
+  std::uint64_t batch_ = 1;  // pieces per process_vm_readv
 };
 
 }  // namespace

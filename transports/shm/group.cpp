@@ -31,11 +31,11 @@ Shape shape_for(int ranks, const Host& host) {
   const std::size_t budget = std::min(rank_budget, host_budget / static_cast<std::size_t>(ranks)) - page_bytes - Shape::framed_bytes;
   static_assert(slot_count * framed_lines * sizeof(Framed) <= Shape::framed_bytes);
   Shape s;
-  // A third for the eager slots, the rest for ring and out slots.
-  s.eager_bytes = std::clamp<std::size_t>(round_down_pow2(budget / 3 / slot_count), 2048, 32768);
+  // A quarter for the eager buffers, the rest for ring and out slots.
+  s.eager_bytes = std::clamp<std::size_t>(round_down_pow2(budget / 4 / eager_count), 2048, 65536);
   // The table of a v-form has a row for each reader.
   s.eager_bytes = std::max(s.eager_bytes, (static_cast<std::size_t>(ranks) * sizeof(BlockRow) + page_bytes - 1) / page_bytes * page_bytes);
-  s.ring_slot_bytes = std::clamp<std::size_t>(round_down_pow2(budget / 3 / static_cast<std::size_t>(s.ring_slots)), 8192, 65536);
+  s.ring_slot_bytes = std::clamp<std::size_t>(round_down_pow2(budget / 3 / static_cast<std::size_t>(s.ring_slots)), 8192, 131072);
   s.out_slot_bytes = s.ring_slot_bytes / 2;
   s.share_from = 4096;
   s.remote_from = host.single_copy() ? (host.forced_single_copy() ? 16384 : remote_threshold(host.costs())) : never;
@@ -54,7 +54,7 @@ Group::Group(Host& host, const Shape& shape, int rank, std::span<const std::uint
     controls_.push_back(p.control);
     p.framed = reinterpret_cast<Framed*>(area + page_bytes);
     p.eager = area + page_bytes + Shape::framed_bytes;
-    p.ring = p.eager + slot_count * shape.eager_bytes;
+    p.ring = p.eager + eager_count * shape.eager_bytes;
     p.out = p.ring + static_cast<std::size_t>(shape.ring_slots) * shape.ring_slot_bytes;
     p.local = locals[r];
     p.pid = host.pid(p.local);
@@ -91,6 +91,17 @@ void Group::wait_for_slot(std::uint64_t q) {
     least = std::min(least, done);
   }
   safe_ = std::max(least, q - slot_count);
+}
+
+std::byte* Group::claim_eager(std::uint64_t q) {
+  int i = 0;
+  while (i + 1 < eager_count && eager_user_[i] > safe_) ++i;
+  if (eager_user_[i] > safe_)
+    for (int r = 0; r < size_; ++r)
+      if (r != rank_) wait_finished(eager_user_[i], r);
+  eager_user_[i] = q;
+  slot(q).eager_index = static_cast<std::uint8_t>(i);
+  return eager(slot(q), rank_);
 }
 
 void Group::claim_ring(std::uint64_t q) {

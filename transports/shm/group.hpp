@@ -29,7 +29,7 @@ using detail::Plan;
 
 // Sizes of a rank's buffers in one communicator; a function of the number of ranks and costs alone.
 struct Shape {
-  std::size_t eager_bytes = 0;      // per slot
+  std::size_t eager_bytes = 0;      // per eager buffer
   std::size_t ring_slot_bytes = 0;  // chunk of a source: all its pieces for all readers
   std::size_t out_slot_bytes = 0;   // chunk of results of one rank
   int ring_slots = 3;
@@ -39,7 +39,7 @@ struct Shape {
   std::size_t stage_streams_from = 0;  // bytes from which staged data does (Costs::stream_from)
   static constexpr std::size_t framed_bytes = 2 * page_bytes;
   std::size_t area_bytes() const {
-    return page_bytes + framed_bytes + slot_count * eager_bytes + static_cast<std::size_t>(ring_slots) * (ring_slot_bytes + out_slot_bytes);
+    return page_bytes + framed_bytes + eager_count * eager_bytes + static_cast<std::size_t>(ring_slots) * (ring_slot_bytes + out_slot_bytes);
   }
 };
 Shape shape_for(int ranks, const Host&);
@@ -87,7 +87,10 @@ class Group {
   Slot& slot(std::uint64_t q) { return control_->slots[q % slot_count]; }
   Slot& slot(std::uint64_t q, int r) { return controls_[static_cast<std::size_t>(r)]->slots[q % slot_count]; }
   Framed* framed(std::uint64_t q, int r) { return peer(r).framed + (q % slot_count) * framed_lines; }
-  std::byte* eager(std::uint64_t q, int r) { return peer(r).eager + (q % slot_count) * shape_.eager_bytes; }
+  // Takes an eager buffer that nobody reads any more and notes it in the descriptor of q. The first is
+  // preferred: a buffer used again soon is still in this core's cache.
+  std::byte* claim_eager(std::uint64_t q);
+  std::byte* eager(const Slot& s, int r) { return peer(r).eager + s.eager_index * shape_.eager_bytes; }
 
   void publish(std::uint64_t q) { publish(slot(q), header_of(q)); }
   void publish(Slot& mine, std::uint64_t header) {
@@ -189,6 +192,7 @@ class Group {
   std::vector<Peer> peers_;
   std::uint64_t sequence_ = 0;
   std::uint64_t safe_ = 0;          // every rank has finished this operation
+  std::uint64_t eager_user_[eager_count] = {};  // last operation that used the buffer
   std::uint64_t ring_user_ = 0;     // last operation that used this rank's ring or out slots
   const Plan* current_ = nullptr;
   double timeout_s_ = 0;

@@ -4,14 +4,14 @@ namespace libcoll::xport::shm {
 
 namespace {
 
-// Lies in the leader's eager slot. The header says that the whole group made the same call; it
+// Lies in an eager buffer of the leader; its descriptor says which. The header says that the whole group made the same call; it
 // stays behind when the leader met a mismatch and gave the operation up.
 struct Bundle {
   std::atomic<std::uint64_t> header;
   alignas(64) std::byte payloads[1];  // of the group's members in the order of my_group()
 };
 
-Bundle& bundle_of(Group& g, std::uint64_t q, int leader) { return *reinterpret_cast<Bundle*>(g.eager(q, leader)); }
+Bundle& bundle_of(Group& g, std::uint64_t q, int leader) { return *reinterpret_cast<Bundle*>(g.eager(g.slot(q, leader), leader)); }
 
 // Everybody's contribution, by rank, through the leaders. Returns with all ranks known to be in q.
 template <class Visit>
@@ -42,8 +42,10 @@ void exchange(Group& g, std::uint64_t q, std::uint64_t header, std::uint64_t byt
 
 void barrier_grouped(Group& g, const Args& args, const Plan& plan) {
   const std::uint64_t q = g.begin(plan, args), header = Group::header_of(q, plan);
-  g.slot(q).source = Where::nowhere;
-  g.publish(g.slot(q), header);
+  Slot& mine = g.slot(q);
+  mine.source = Where::nowhere;
+  if (g.my_group()[0] == g.rank()) g.claim_eager(q);
+  g.publish(mine, header);
   exchange(g, q, header, 0, [](int, const std::byte*) {});
   g.finish(q);
 }
@@ -53,6 +55,7 @@ void allreduce_grouped(Group& g, const Args& args, const Plan& plan) {
   Slot& mine = g.slot(q);
   std::memcpy(mine.payload, args.send, plan.bytes);
   mine.source = Where::inlined;
+  if (g.my_group()[0] == g.rank()) g.claim_eager(q);
   g.publish(mine, header);
   exchange(g, q, header, plan.bytes, [&](int r, const std::byte* payload) { g.operands[static_cast<std::size_t>(r)] = payload; });
   plan.reduce_small(args.recv, g.operands.data(), g.size(), static_cast<std::size_t>(plan.call.count), g.size());

@@ -17,7 +17,7 @@ namespace libcoll::xport::shm {
 struct Costs {
   double line_ns = 100;          // one-way transfer of a cache line between two ranks
   double copy_gbps = 8;          // reading memory that another rank has just written
-  double local_gbps = 20;        // copying within one rank's cache
+  double staged_gbps = 6;        // staging and reading staged data, by whichever kind of stores is cheaper
   double remote_call_ns = 1000;  // process_vm_readv, fixed part
   double remote_gbps = 6;        // process_vm_readv, per byte
   // Bytes from which staging with non-temporal stores is cheaper, the readers' side included: a cached

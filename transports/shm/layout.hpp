@@ -13,6 +13,7 @@ namespace libcoll::xport::shm {
 // Lines of different writers stay 128 bytes apart: x86 prefetches adjacent lines in pairs.
 inline constexpr std::size_t line_bytes = 128;
 inline constexpr int slot_count = 4;         // operations a rank may run ahead of the slowest reader
+inline constexpr int eager_count = 2;        // eager buffers of a rank
 inline constexpr std::size_t inline_bytes = 48;
 inline constexpr std::size_t page_bytes = 4096;
 
@@ -32,7 +33,8 @@ struct alignas(line_bytes) Slot {
   Where source;
   Where result;                     // where this rank's results can be read, or pushed to if shared
   std::uint8_t inlined_bytes;
-  std::uint8_t reserved[5];
+  std::uint8_t eager_index;         // which eager buffer
+  std::uint8_t reserved[4];
   union {
     std::byte payload[inline_bytes];
     struct {

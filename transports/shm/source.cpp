@@ -24,9 +24,9 @@ Pieces cut(const Shape& shape, bool one_for_all, int ranks, std::uint32_t elemen
 
 namespace {
 
-void offer_table(Slot& s, Group& g, std::uint64_t q, const Offer& o, bool packed) {
-  // The table lies at the start of the slot's eager buffer, packed blocks behind it.
-  auto* rows = reinterpret_cast<BlockRow*>(g.eager(q, g.rank()));
+void offer_table(Slot& s, std::byte* eager, const Offer& o, bool packed) {
+  // The table lies at the start of the eager buffer, packed blocks behind it.
+  auto* rows = reinterpret_cast<BlockRow*>(eager);
   std::uint64_t at = o.blocks.size() * sizeof(BlockRow);
   for (std::size_t i = 0; i < o.blocks.size(); ++i) {
     const Block& b = o.blocks[i];
@@ -70,11 +70,12 @@ Where offer(Group& g, std::uint64_t q, const Offer& o) {
   s.largest_block = largest;
   s.table_at = 0;
   if (packed <= shape.eager_bytes && !in_arena) {
-    if (o.tabled) offer_table(s, g, q, o, true);
-    copy_packed(g.eager(q, g.rank()), o, skip, o.tabled, total >= shape.stage_streams_from);
+    std::byte* eager = g.claim_eager(q);
+    if (o.tabled) offer_table(s, eager, o, true);
+    copy_packed(eager, o, skip, o.tabled, total >= shape.stage_streams_from);
     return s.source = Where::eager;
   }
-  if (o.tabled) offer_table(s, g, q, o, false);
+  if (o.tabled) offer_table(s, g.claim_eager(q), o, false);
   if (in_arena) {
     s.source_at = g.host().heap().offset_of(o.base);
     return s.source = Where::shared;
@@ -102,13 +103,13 @@ Source follow(Group& g, std::uint64_t q, int r, bool one_for_all, bool tabled, s
   f.largest_block = s.largest_block;
   if (one_for_all) f.bytes = s.bytes;
   if (tabled && s.table_at != 0) {
-    const BlockRow row = reinterpret_cast<const BlockRow*>(g.eager(q, r))[g.rank()];
+    const BlockRow row = reinterpret_cast<const BlockRow*>(g.eager(s, r))[g.rank()];
     offset = row.offset;
     f.bytes = row.bytes;
   }
   switch (f.where) {
     case Where::eager:
-      f.at = g.eager(q, r) + offset;
+      f.at = g.eager(s, r) + offset;
       f.direct = true;
       break;
     case Where::shared:
@@ -133,12 +134,6 @@ void fetch(Group& g, int r, const Source& f, void* to, std::uint64_t from, std::
     return;
   }
   if (!read_remote(g.peer(r).pid, to, f.address + from, bytes)) g.peer_unreadable(r);
-}
-
-const std::byte* view(Group& g, int r, const Source& f, std::byte* scratch, std::uint64_t from, std::uint64_t bytes) {
-  if (f.direct || bytes == 0) return f.at + from;
-  fetch(g, r, f, scratch, from, bytes, false);
-  return scratch;
 }
 
 }  // namespace libcoll::xport::shm

@@ -28,9 +28,6 @@ Where offer(Group&, std::uint64_t q, const Offer&);
 Source follow(Group&, std::uint64_t q, int r, bool one_for_all, bool tabled, std::uint64_t offset);
 // Copies bytes [from, from+bytes) of the block; throws peer_lost if the peer is gone.
 void fetch(Group&, int r, const Source&, void* to, std::uint64_t from, std::uint64_t bytes, bool streaming);
-// The same without a copy where possible: a pointer to the bytes, else they are read into `scratch`.
-const std::byte* view(Group&, int r, const Source&, std::byte* scratch, std::uint64_t from, std::uint64_t bytes);
-
 inline bool lent(Where w) { return w == Where::shared || w == Where::remote; }
 
 }  // namespace libcoll::xport::shm

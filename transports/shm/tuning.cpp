@@ -6,13 +6,11 @@
 namespace libcoll::xport::shm {
 
 std::size_t remote_threshold(const Costs& c) {
-  // Staged: one local copy in, then a read of what another core has just written. Remote: a system
-  // call and the kernel's copy, into a buffer that is then read from this core's cache.
-  const double staged_ns_per_byte = 1 / c.local_gbps + 1 / c.copy_gbps;
-  const double remote_ns_per_byte = 1 / c.remote_gbps + 0.5 / c.local_gbps;
-  if (remote_ns_per_byte >= staged_ns_per_byte) return ~std::size_t{0};
-  const double bytes = c.remote_call_ns * 2 / (staged_ns_per_byte - remote_ns_per_byte);
-  return static_cast<std::size_t>(std::clamp(bytes, 32768.0, 4e6));
+  // A system call in place of staging; the kernel's copy in place of ours.
+  const double gain_ns_per_byte = 1 / c.staged_gbps - 1 / c.remote_gbps;
+  if (gain_ns_per_byte <= 0) return ~std::size_t{0};
+  // Two calls for each half of the vector (an allreduce), and twice to be sure.
+  return static_cast<std::size_t>(std::clamp(4 * c.remote_call_ns / gain_ns_per_byte, 32768.0, 4e6));
 }
 
 std::size_t direct_threshold(const Costs& c, int ranks, bool oversubscribed) {
