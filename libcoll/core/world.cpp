@@ -105,7 +105,7 @@ std::shared_ptr<World> World::create(Bootstrap& bootstrap, const Config& config)
                                                 w.fabric.hosts.size(), w.fabric.hosts[0].name, w.fabric.hosts[1].name));
   w.hierarchy = choose_hierarchy(w, injected);
 
-  auto host = xport::shm::Host::create(bootstrap, {config, w.fabric.hosts[0].usable_cpus});
+  auto host = xport::shm::Host::create(bootstrap, {config, this_machine().l2_bytes ? this_machine().l2_bytes : std::size_t{1} << 20, w.fabric.hosts[0].usable_cpus});
   if (!host) fail(w.rank, host.error().code, host.error().text, host.error().peer);
   w.host = std::move(*host);
   return world;

@@ -24,6 +24,7 @@ struct Wanted {
 struct Pieces {
   std::uint64_t piece = 0;          // bytes of a block that travel in one round
   std::uint64_t stride = 0;         // distance of the pieces of two readers in a ring slot
+  std::uint64_t slot = 0;           // distance of two ring slots
   std::uint64_t rounds(std::uint64_t block_bytes) const { return (block_bytes + piece - 1) / piece; }
   std::uint64_t begin(std::uint64_t round) const { return round * piece; }
   std::uint64_t length(std::uint64_t round, std::uint64_t block_bytes) const {
@@ -41,7 +42,8 @@ struct Source {
   std::uint64_t address = 0;         // of my block in the peer's process (remote)
   std::uint64_t bytes = 0;           // of my block if known from the descriptor, else unknown_bytes
   std::uint64_t largest_block = 0;
-  Pieces pieces;                     // of a ring source
+  Pieces pieces;                     // of a ring source, whose first slot is at `at`
+  std::uint64_t ring_slots = 0;
 };
 
 }  // namespace libcoll::xport::shm

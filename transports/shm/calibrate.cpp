@@ -25,7 +25,7 @@ double median(std::vector<double> v) {
 class Calibration {
  public:
   using Allgather = std::function<void(const void*, void*, std::size_t)>;
-  Calibration(Group& g, const Allgather& allgather) : g_(g), allgather_(allgather), partner_(g.rank() ^ 1), paired_(partner_ < g.size()), bytes_(g.shape().eager_bytes) {
+  Calibration(Group& g, const Allgather& allgather) : g_(g), allgather_(allgather), partner_(g.rank() ^ 1), paired_(partner_ < g.size()), bytes_(32768), staging_bytes_(g.staging_bytes()) {
     private_.resize(2 * bytes_, std::byte{1});
   }
 
@@ -33,11 +33,19 @@ class Calibration {
     std::vector<std::uint64_t> addresses(static_cast<std::size_t>(g_.size()));
     const auto mine = reinterpret_cast<std::uint64_t>(private_.data());
     allgather_(&mine, addresses.data(), sizeof mine);
+    staging_.resize(addresses.size());
+    const std::uint64_t own_staging = g_.host().heap().allocate(staging_bytes_);
+    allgather_(&own_staging, staging_.data(), sizeof own_staging);
+    if (std::find(staging_.begin(), staging_.end(), 0) != staging_.end()) {
+      g_.host().heap().release(own_staging);
+      return g_.costs();  // no room to measure in; assumed costs will do
+    }
     Costs c = g_.costs();
     if (!g_.oversubscribed()) c.line_ns = line_transfer();
-    c.copy_gbps = static_cast<double>(bytes_) / timed([&] { kernels::copy(local(), g_.peer(partner_).eager, bytes_); });
-    c.stream_from = stream_threshold();
-    c.staged_gbps = static_cast<double>(bytes_) / std::min(staged(bytes_, &kernels::copy), staged(bytes_, &kernels::copy_streaming));
+    c.copy_gbps = static_cast<double>(bytes_) / timed([&] { kernels::copy(local(), g_.peer(partner_).ring, bytes_); });
+    const double cached = staged(&kernels::copy), streamed = staged(&kernels::copy_streaming);
+    c.streamed_staging = streamed < cached ? 1 : 0;
+    c.staged_gbps = static_cast<double>(bytes_) / std::min(cached, streamed);
     if (g_.host().single_copy() && !(paired_ && g_.peer(partner_).same_process)) {
       const std::uint64_t at = paired_ ? addresses[static_cast<std::size_t>(partner_)] : 0;
       const pid_t pid = paired_ ? g_.peer(partner_).pid : 0;
@@ -45,6 +53,8 @@ class Calibration {
       const double all = timed([&] { read_remote(pid, local(), at, bytes_); });
       c.remote_gbps = static_cast<double>(bytes_) / std::max(all - c.remote_call_ns, 1.0);
     }
+    barrier();  // nobody reads there any more
+    g_.host().heap().release(own_staging);
     return c;
   }
 
@@ -56,7 +66,7 @@ class Calibration {
   double timed(Work work) {
     std::vector<double> times;
     for (int i = 0; i < repetitions; ++i) {
-      std::fill_n(g_.mine().eager, bytes_, static_cast<std::byte>(i));
+      std::fill_n(g_.mine().ring, bytes_, static_cast<std::byte>(i));
       std::fill_n(private_.data(), bytes_, static_cast<std::byte>(i));
       barrier();
       const Clock::time_point t = Clock::now();
@@ -67,32 +77,25 @@ class Calibration {
     return median(times);
   }
 
-  // Smallest power of two from which streaming stores win, the partner's read included.
-  double stream_threshold() {
-    std::size_t n = bytes_;
-    for (; n >= 1024 && staged(n, &kernels::copy_streaming) < staged(n, &kernels::copy); n /= 2) {
-    }
-    return static_cast<double>(n * 2);
-  }
-
-  // Median time to stage n bytes in lines that the partner has read, plus its time to read them.
-  double staged(std::size_t n, void (*copy)(void*, const void*, std::size_t) noexcept) {
-    std::vector<double> writes, reads;
-    for (int i = 0; i < repetitions; ++i) {
+  // Median time to stage a piece in lines that the partner has read a while ago, plus the time to read
+  // it. Goes twice round memory of the size that operations stage in: first to get it there, then to
+  // measure.
+  double staged(void (*copy)(void*, const void*, std::size_t) noexcept) {
+    std::vector<double> times;
+    const std::size_t laps = staging_bytes_ / bytes_;
+    for (std::size_t i = 0; i < 2 * laps; ++i) {
+      const std::uint64_t at = i % laps * bytes_;
+      std::fill_n(local(), bytes_, static_cast<std::byte>(i));
       Clock::time_point t = Clock::now();
-      copy(g_.mine().eager, local(), n);
-      writes.push_back(nanoseconds_since(t));
+      copy(g_.host().heap().at(staging_[static_cast<std::size_t>(g_.rank())] + at), local(), bytes_);
+      const double write = nanoseconds_since(t);
       barrier();
       t = Clock::now();
-      if (paired_) kernels::copy(private_.data(), g_.peer(partner_).eager, n);
-      reads.push_back(nanoseconds_since(t));
+      if (paired_) kernels::copy(private_.data(), g_.host().heap().at(staging_[static_cast<std::size_t>(partner_)] + at), bytes_);
+      if (i >= laps) times.push_back(write + nanoseconds_since(t));
       barrier();
     }
-    const double mine = median(writes) + median(reads);
-    // Both partners must take the same number of rounds.
-    std::vector<double> all(static_cast<std::size_t>(g_.size()));
-    allgather_(&mine, all.data(), sizeof mine);
-    return median(all);
+    return median(times);
   }
 
   // Two ranks bounce a line between them.
@@ -130,7 +133,8 @@ class Calibration {
   const Allgather& allgather_;
   const int partner_;
   const bool paired_;
-  const std::size_t bytes_;
+  const std::size_t bytes_, staging_bytes_;
+  std::vector<std::uint64_t> staging_;
   std::vector<std::byte> private_;
   const Plan plan_{.call = {.coll = detail::Coll::barrier}};
 };
@@ -148,7 +152,7 @@ Costs calibrate(Group& g, const std::function<void(const void*, void*, std::size
     return median(v);
   };
   Costs c;
-  for (double Costs::* field : {&Costs::line_ns, &Costs::copy_gbps, &Costs::staged_gbps, &Costs::remote_call_ns, &Costs::remote_gbps, &Costs::stream_from}) c.*field = agreed(field);
+  for (double Costs::* field : {&Costs::line_ns, &Costs::copy_gbps, &Costs::staged_gbps, &Costs::remote_call_ns, &Costs::remote_gbps, &Costs::streamed_staging}) c.*field = agreed(field);
   c.measured = true;
   return c;
 }

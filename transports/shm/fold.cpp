@@ -22,15 +22,14 @@ class Folder {
       : g_(g), q_(q), plan_(plan), args_(args), f_(f), me_(g.rank()), size_(g.size()),
         last_(f.last), gathers_(gathers(me_)),
         pieces_(cut(g.shape(), f.one_for_all, size_, plan.call.element_bytes, f.largest)),
-        rounds_(pieces_.rounds(f.largest)), slots_(static_cast<std::uint64_t>(g.shape().ring_slots)),
-        stage_streams_(pieces_.piece >= g.shape().stage_streams_from), stage_copy_(stage_streams_ ? kernels::copy_streaming : kernels::copy) {}
+        rounds_(pieces_.rounds(f.largest)), stage_streams_(g.shape().streamed_staging),
+        stage_copy_(stage_streams_ ? kernels::copy_streaming : kernels::copy) {}
 
   void run() {
-    where_ = offer(g_, q_, f_.offer);
+    where_ = offer(g_, q_, f_.offer, plan_.call.element_bytes);
     choose_result();
     g_.publish(q_);
     follow_all();
-    if (pulled_ && result_ == Where::ring) g_.claim_ring(q_);
     batch_ = std::max<std::uint64_t>(1, remote_batch_bytes / static_cast<std::uint64_t>(size_ - 1) / std::max<std::uint64_t>(pieces_.piece, 1));
     if (needs_scratch_) scratch_ = g_.remote_scratch(static_cast<std::size_t>(size_) * scratch_stride());
     for (std::uint64_t i = 0; i < rounds_ + 2; ++i) {
@@ -56,7 +55,7 @@ class Folder {
   void choose_result() {
     Slot& s = g_.slot(q_);
     result_ = f_.gather == Fold::Gather::none ? Where::nowhere : Where::ring;
-    if (gathers_ && where_ != Where::inlined) {
+    if (gathers_) {
       const Shape& shape = g_.shape();
       if (f_.total_bytes >= shape.share_from && g_.host().heap().contains(f_.gathered, f_.total_bytes)) {
         result_ = Where::shared;
@@ -65,6 +64,12 @@ class Folder {
         result_ = Where::remote;
         s.result_at = reinterpret_cast<std::uint64_t>(f_.gathered);
       }
+    }
+    out_ = nullptr;
+    if (result_ == Where::ring) {
+      s.result_at = claim_slots(g_, q_, pieces_.stride, pieces_.rounds(f_.my_bytes), true, s.out_slots);
+      out_ = g_.host().heap().at(s.result_at);
+      out_slots_ = s.out_slots;
     }
     s.result = result_;
   }
@@ -82,20 +87,18 @@ class Folder {
     if (f_.first == 0 && last_ == size_ - 1) g_.saw_all(q_);
   }
 
-  std::byte* ring_slot(int r, std::uint64_t i) const { return g_.peer(r).ring + (i % slots_) * g_.shape().ring_slot_bytes; }
-  std::byte* out_slot(int r, std::uint64_t i) const { return g_.peer(r).out + (i % slots_) * g_.shape().out_slot_bytes; }
-
   void stage(std::uint64_t i) {
-    if (i >= slots_)
+    const Slot& s = g_.slot(q_);
+    if (i >= s.ring_slots)
       for (int k = 1; k < size_; ++k) {
         const int r = (me_ + k) % size_;
-        if (reads_me(r)) g_.wait_word(progress(r).consumed, at_step(q_, i - slots_ + 1), r);
+        if (reads_me(r)) g_.wait_word(progress(r).consumed, at_step(q_, i - s.ring_slots + 1), r);
       }
-    std::byte* slot = ring_slot(me_, i);
+    std::byte* slot = g_.host().heap().at(s.source_at) + i % s.ring_slots * pieces_.slot;
     for (std::size_t d = 0; d < f_.offer.blocks.size(); ++d) {
       const Block& b = f_.offer.blocks[d];
       const std::uint64_t n = pieces_.length(i, b.bytes);
-      if (n != 0 && (f_.one_for_all || static_cast<int>(d) != me_)) stage_copy_(slot + d * pieces_.stride, b.data + pieces_.begin(i), n);
+      if (n != 0 && (f_.one_for_all || static_cast<int>(d) != me_)) stage_copy_(slot + place_in_slot(pieces_, f_.one_for_all, me_, static_cast<int>(d)), b.data + pieces_.begin(i), n);
     }
     g_.advance(progress(me_).staged, at_step(q_, i + 1));
   }
@@ -116,16 +119,16 @@ class Folder {
     if (s.direct) return s.at + pieces_.begin(i);
     if (s.where == Where::remote) return remote_operand(r, s, i);
     g_.wait_word(progress(r).staged, at_step(q_, i + 1), r);
-    return ring_slot(r, i) + (f_.one_for_all ? 0 : static_cast<std::uint64_t>(me_) * pieces_.stride);
+    return s.at + i % s.ring_slots * pieces_.slot + place_in_slot(pieces_, f_.one_for_all, r, me_);
   }
 
   void consume(std::uint64_t i) {
     const std::uint64_t n = pieces_.length(i, f_.my_bytes);
     if (n != 0) {
       const bool out = pulled_ && result_ == Where::ring;
-      if (out && i >= slots_)
+      if (out && i >= out_slots_)
         for (int r = 0; r < size_; ++r)
-          if (pulls(r)) g_.wait_word(progress(r).gathered, at_step(q_, i - slots_ + 1), r);
+          if (pulls(r)) g_.wait_word(progress(r).gathered, at_step(q_, i - out_slots_ + 1), r);
       int operands = 0;
       for (int r = f_.first; r <= last_; ++r) g_.operands[static_cast<std::size_t>(operands++)] = operand(r, i);
       int dsts = 0;
@@ -136,9 +139,9 @@ class Folder {
           add(g_.host().heap().at(g_.slot(q_, r).result_at) + slice_begin(me_) + pieces_.begin(i));
       // The out slot is read by others: it is streamed like staged data, the own result is not.
       const bool copy_out = out && dsts > 0 && stage_streams_;
-      if (out && !copy_out) add(out_slot(me_, i));
+      if (out && !copy_out) add(out_ + i % out_slots_ * pieces_.stride);
       reduce_piece(g_, plan_, args_, dsts, operands, n, f_.streaming || (dsts == 1 && out && !copy_out && stage_streams_));
-      if (copy_out) kernels::copy_streaming(out_slot(me_, i), g_.results[0], n);
+      if (copy_out) kernels::copy_streaming(out_ + i % out_slots_ * pieces_.stride, g_.results[0], n);
     }
     g_.advance(progress(me_).consumed, at_step(q_, i + 1));
   }
@@ -155,7 +158,7 @@ class Folder {
       const std::uint64_t at = slice_begin(r) + pieces_.begin(i);
       const Slot& s = g_.slot(q_, r);
       std::byte* to = f_.gathered + at;
-      if (s.result == Where::ring) copy(to, out_slot(r, i), n);
+      if (s.result == Where::ring) copy(to, g_.host().heap().at(s.result_at) + i % s.out_slots * pieces_.stride, n);
       else if (s.result == Where::shared) copy(to, g_.host().heap().at(s.result_at) + at, n);
       else if (g_.peer(r).same_process) copy(to, reinterpret_cast<const std::byte*>(s.result_at + at), n);
       else gather_remote(r, s, i);
@@ -197,12 +200,15 @@ class Folder {
   const int me_, size_, last_;
   const bool gathers_;
   const Pieces pieces_;
-  const std::uint64_t rounds_, slots_;
+  const std::uint64_t rounds_;
   const bool stage_streams_;
   void (*const stage_copy_)(void*, const void*, std::size_t) noexcept;
   Where where_ = Where::nowhere, result_ = Where::nowhere;
   bool pulled_ = false, needs_scratch_ = false;
   std::byte* scratch_ = nullptr;
+  std::byte* out_ = nullptr;
+  std::uint64_t out_slots_ = 1;
+  const StagingLease lease_{g_};
   std::uint64_t batch_ = 1;  // pieces per process_vm_readv
 };
 

@@ -28,19 +28,21 @@ std::size_t round_down_pow2(std::size_t n) {
 }  // namespace
 
 Shape shape_for(int ranks, const Host& host) {
-  const std::size_t budget = std::min(rank_budget, host_budget / static_cast<std::size_t>(ranks)) - page_bytes - Shape::framed_bytes;
+  const auto n = static_cast<std::size_t>(ranks);
+  const std::size_t budget = std::min(rank_budget, host_budget / n) - page_bytes - Shape::framed_bytes;
   static_assert(slot_count * framed_lines * sizeof(Framed) <= Shape::framed_bytes);
   Shape s;
-  // A quarter for the eager buffers, the rest for ring and out slots.
-  s.eager_bytes = std::clamp<std::size_t>(round_down_pow2(budget / 4 / eager_count), 2048, 65536);
+  s.eager_bytes = std::clamp<std::size_t>(round_down_pow2(budget / 8), 4096, 8192);
   // The table of a v-form has a row for each reader.
-  s.eager_bytes = std::max(s.eager_bytes, (static_cast<std::size_t>(ranks) * sizeof(BlockRow) + page_bytes - 1) / page_bytes * page_bytes);
-  s.ring_slot_bytes = std::clamp<std::size_t>(round_down_pow2(budget / 3 / static_cast<std::size_t>(s.ring_slots)), 8192, 131072);
-  s.out_slot_bytes = s.ring_slot_bytes / 2;
+  s.eager_bytes = std::max(s.eager_bytes, (n * sizeof(BlockRow) + page_bytes - 1) / page_bytes * page_bytes);
+  s.eager_max = std::max<std::size_t>(s.eager_bytes, 32768);
+  s.slot_bytes = std::clamp<std::size_t>(round_down_pow2(budget / 6), 8192, 65536);
+  s.ring_bytes = 3 * s.slot_bytes;
+  s.out_bytes = 3 * s.slot_bytes;
   s.share_from = 4096;
   s.remote_from = host.single_copy() ? (host.forced_single_copy() ? 16384 : remote_threshold(host.costs())) : never;
   s.stream_from = std::size_t{8} << 20;
-  s.stage_streams_from = static_cast<std::size_t>(host.costs().stream_from);
+  s.streamed_staging = host.costs().streamed_staging > 0.5;
   return s;
 }
 
@@ -55,7 +57,7 @@ Group::Group(Host& host, const Shape& shape, int rank, std::span<const std::uint
     p.framed = reinterpret_cast<Framed*>(area + page_bytes);
     p.eager = area + page_bytes + Shape::framed_bytes;
     p.ring = p.eager + eager_count * shape.eager_bytes;
-    p.out = p.ring + static_cast<std::size_t>(shape.ring_slots) * shape.ring_slot_bytes;
+    p.out = p.ring + shape.ring_bytes;
     p.local = locals[r];
     p.pid = host.pid(p.local);
     p.same_process = host.same_process(p.local);
@@ -80,9 +82,14 @@ std::byte* Group::grow(std::vector<std::byte>& scratch, std::size_t bytes) {
   return static_cast<std::byte*>(std::align(64, bytes, p, room));
 }
 
-void Group::wait_for_slot(std::uint64_t q) {
+void Group::wait_all_finished(std::uint64_t q) {
+  if (q <= safe_) return;
   for (int r = 0; r < size_; ++r)
-    if (r != rank_) wait_finished(q - slot_count, r);
+    if (r != rank_) wait_finished(q, r);
+}
+
+void Group::wait_for_slot(std::uint64_t q) {
+  wait_all_finished(q - slot_count);
   // Whoever has finished more is known to have; the least of them counts.
   std::uint64_t least = q - 1;
   for (int r = 0; r < size_; ++r) {
@@ -96,20 +103,21 @@ void Group::wait_for_slot(std::uint64_t q) {
 std::byte* Group::claim_eager(std::uint64_t q) {
   int i = 0;
   while (i + 1 < eager_count && eager_user_[i] > safe_) ++i;
-  if (eager_user_[i] > safe_)
-    for (int r = 0; r < size_; ++r)
-      if (r != rank_) wait_finished(eager_user_[i], r);
+  wait_all_finished(eager_user_[i]);
   eager_user_[i] = q;
   slot(q).eager_index = static_cast<std::uint8_t>(i);
   return eager(slot(q), rank_);
 }
 
-void Group::claim_ring(std::uint64_t q) {
-  if (ring_user_ == q) return;
-  if (ring_user_ > safe_)
-    for (int r = 0; r < size_; ++r)
-      if (r != rank_) wait_finished(ring_user_, r);
+std::uint64_t Group::claim_ring(std::uint64_t q) {
+  if (ring_user_ != q) wait_all_finished(ring_user_);
   ring_user_ = q;
+  return host_.heap().offset_of(mine_->ring);
+}
+
+std::uint64_t Group::claim_out(std::uint64_t q) {
+  claim_ring(q);
+  return host_.heap().offset_of(mine_->out);
 }
 
 // Lets everybody that might wait for this rank in q go on; none of them will look at its data.

@@ -29,18 +29,17 @@ using detail::Plan;
 
 // Sizes of a rank's buffers in one communicator; a function of the number of ranks and costs alone.
 struct Shape {
-  std::size_t eager_bytes = 0;      // per eager buffer
-  std::size_t ring_slot_bytes = 0;  // chunk of a source: all its pieces for all readers
-  std::size_t out_slot_bytes = 0;   // chunk of results of one rank
-  int ring_slots = 3;
+  std::size_t eager_bytes = 0;      // of one eager buffer
+  std::size_t eager_max = 0;        // bytes up to which a message is staged whole, in staging memory
+  std::size_t slot_bytes = 0;       // most that a ring source stages in one round
+  std::size_t ring_bytes = 0;       // of this communicator's own ring, for when another has the staging
+  std::size_t out_bytes = 0;        // memory; the same for results
   std::size_t share_from = 0;       // bytes from which a source in the arena is lent, not copied
   std::size_t remote_from = 0;      // bytes from which process_vm_readv pays; ~0: never
   std::size_t stream_from = 0;      // bytes from which results bypass the cache
-  std::size_t stage_streams_from = 0;  // bytes from which staged data does (Costs::stream_from)
+  bool streamed_staging = false;    // Costs::streamed_staging
   static constexpr std::size_t framed_bytes = 2 * page_bytes;
-  std::size_t area_bytes() const {
-    return page_bytes + framed_bytes + eager_count * eager_bytes + static_cast<std::size_t>(ring_slots) * (ring_slot_bytes + out_slot_bytes);
-  }
+  std::size_t area_bytes() const { return page_bytes + framed_bytes + eager_count * eager_bytes + ring_bytes + out_bytes; }
 };
 Shape shape_for(int ranks, const Host&);
 
@@ -58,6 +57,9 @@ class Group {
   };
 
   // `areas[r]` is the offset of rank r's area, `locals[r]` its rank within the host.
+  ~Group();
+  Group(const Group&) = delete;
+  Group& operator=(const Group&) = delete;
   Group(Host&, const Shape&, int rank, std::span<const std::uint64_t> areas, std::span<const int> locals);
 
   // A partition of the ranks for grouped operations; the first of each group leads it.
@@ -133,8 +135,14 @@ class Group {
   }
   void finish(std::uint64_t q) { advance(control_->progress.finished, at_step(q, 0)); }
   void wait_finished(std::uint64_t q, int r) { wait_word(peer(r).control->progress.finished, at_step(q, 0), r); }
-  // The ring is reused once nobody reads what its last user left there.
-  void claim_ring(std::uint64_t q);
+  // `bytes` of staging memory for operation q that nobody reads any more, as an arena offset; 0 if it
+  // is too much or another communicator is using it. The lease lasts until release_staging.
+  std::uint64_t claim_staging(std::uint64_t q, std::size_t bytes);
+  void release_staging();
+  std::size_t staging_bytes() const;
+  // This communicator's own ring (and out slots), once nobody reads what their last user left there.
+  std::uint64_t claim_ring(std::uint64_t q);
+  std::uint64_t claim_out(std::uint64_t q);
 
   // Ends an operation whose ranks called different things, leaving the group usable; throws.
   [[noreturn]] void mismatch(std::uint64_t q, int r);
@@ -167,6 +175,10 @@ class Group {
     return static_cast<std::int64_t>(word.load(std::memory_order_acquire) - value) >= 0;
   }
   static std::byte* grow(std::vector<std::byte>&, std::size_t bytes);
+  bool leased_ = false;             // in the operation in flight
+  bool lease_staging();
+  bool staging_idle() const;
+  void wait_all_finished(std::uint64_t q);
   void wait_for_slot(std::uint64_t q);
   std::uint64_t wait_slot_header(std::uint64_t q, int r);  // whatever r called
   [[gnu::noinline]] void spin_for_slot(Slot&, std::uint64_t q, int r, std::uint64_t want);
@@ -193,7 +205,11 @@ class Group {
   std::uint64_t sequence_ = 0;
   std::uint64_t safe_ = 0;          // every rank has finished this operation
   std::uint64_t eager_user_[eager_count] = {};  // last operation that used the buffer
-  std::uint64_t ring_user_ = 0;     // last operation that used this rank's ring or out slots
+  std::uint64_t ring_user_ = 0;     // last operation that used this communicator's own ring or out slots
+  static constexpr std::size_t segments = 16;
+  std::uint64_t segment_user_[segments] = {};  // last operation that used each part of the staging memory
+  std::uint64_t staging_user_ = 0;  // and any part of it
+  std::size_t cursor_ = 0;          // where the next span of staging memory begins
   const Plan* current_ = nullptr;
   double timeout_s_ = 0;
   std::string broken_;

@@ -20,15 +20,27 @@ struct Costs {
   double staged_gbps = 6;        // staging and reading staged data, by whichever kind of stores is cheaper
   double remote_call_ns = 1000;  // process_vm_readv, fixed part
   double remote_gbps = 6;        // process_vm_readv, per byte
-  // Bytes from which staging with non-temporal stores is cheaper, the readers' side included: a cached
-  // store into a line that another core has read must first take the line away from it.
-  double stream_from = 16384;
+  // Whether staging with non-temporal stores is cheaper, the readers' side included (1 or 0).
+  double streamed_staging = 0;
   bool measured = false;
 };
 
 struct HostOptions {
   Config config;
+  std::size_t cache_bytes = std::size_t{1} << 20;  // of one core's own cache
   int cpus = 0;                  // usable CPUs of all local ranks together; 0: unknown
+};
+
+// Staging memory of one rank, shared by its communicators: one of them holds the lease at a time.
+// Large, and used round robin: when a line is written again its readers' caches have long dropped
+// it. Taking a line back from a reader costs 7 ns near and 28 ns far; writing one that nobody
+// holds costs 1.5 ns (AMD EPYC 9004, 2026-11, docs/performance.md).
+struct Staging {
+  std::mutex mutex;
+  std::uint64_t offset = 0;      // in the heap; 0: not allocated yet
+  std::size_t bytes = 0;
+  class Group* owner = nullptr;
+  bool in_use = false;           // the owner is inside an operation that uses it
 };
 
 class Host {
@@ -48,8 +60,11 @@ class Host {
   bool asymmetric_fence() const { return asymmetric_fence_; }
   const Costs& costs() const { return costs_; }
   void set_costs(const Costs& c) { costs_ = c; }
+  std::size_t cache_bytes() const { return options_.cache_bytes; }
   const Config& config() const { return options_.config; }
   bool lost(int local) const;  // whether that process is known to be dead
+
+  Staging& staging() { return staging_; }
 
   // See Comm::set_progress_hook.
   struct Hook { void (*function)(void*) = nullptr; void* context = nullptr; };
@@ -66,6 +81,7 @@ class Host {
   std::vector<Peer> peers_;
   bool single_copy_ = false, oversubscribed_ = false, asymmetric_fence_ = false;
   Costs costs_;
+  Staging staging_;
 };
 
 // Reads `bytes` at `address` of another process. False with errno if it cannot.

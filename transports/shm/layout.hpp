@@ -21,8 +21,8 @@ inline constexpr std::size_t page_bytes = 4096;
 enum class Where : std::uint8_t {
   nowhere,   // this rank offers nothing (or zero bytes)
   inlined,   // in the descriptor line itself: one hop
-  eager,     // copied whole into the slot's eager buffer: one hop, no acknowledgement
-  ring,      // copied chunk by chunk into the ring, announced by `staged`
+  eager,     // copied whole into an eager buffer or a span of staging memory: one hop, no acknowledgement
+  ring,      // copied piece by piece into a ring, announced by `staged`
   shared,    // in the arena that every rank has mapped: offset, no copy
   remote,    // private memory of the source: process_vm_readv
 };
@@ -34,13 +34,14 @@ struct alignas(line_bytes) Slot {
   Where result;                     // where this rank's results can be read, or pushed to if shared
   std::uint8_t inlined_bytes;
   std::uint8_t eager_index;         // which eager buffer
-  std::uint8_t reserved[4];
+  std::uint16_t ring_slots;         // of a ring source, and of a ring result
+  std::uint16_t out_slots;
   union {
     std::byte payload[inline_bytes];
     struct {
-      std::uint64_t source_at;      // arena offset (shared) or address (remote)
-      std::uint64_t result_at;
-      std::uint64_t table_at;       // arena offset of a Blocks table (v-forms), 0: none
+      std::uint64_t source_at;      // arena offset (eager, ring, shared) or address (remote)
+      std::uint64_t result_at;      // likewise
+      std::uint64_t table_at;       // arena offset of the BlockRows (v-forms), 0: none
       std::uint64_t bytes;          // whole source
       std::uint64_t largest_block;  // bytes; decides the number of ring rounds
     };

@@ -17,7 +17,7 @@ class Mover {
       : g_(g), q_(q), t_(t), element_bytes_(element_bytes), me_(g.rank()), size_(g.size()) {}
 
   void run() {
-    where_ = offer(g_, q_, t_.offer);
+    where_ = offer(g_, q_, t_.offer, element_bytes_);
     g_.publish(q_);
     copy_own();
     if (t_.reads) follow_all();
@@ -77,23 +77,19 @@ class Mover {
     for (const Block& b : t_.offer.blocks) largest = std::max(largest, b.bytes);
     pieces_ = cut(g_.shape(), t_.one_for_all, size_, element_bytes_, largest);
     rounds_out_ = pieces_.rounds(largest);
-    if (pieces_.piece >= g_.shape().stage_streams_from) stage_copy_ = kernels::copy_streaming;
-  }
-
-  std::byte* ring_slot(int r, std::uint64_t i) const {
-    const Shape& s = g_.shape();
-    return g_.peer(r).ring + (i % static_cast<std::uint64_t>(s.ring_slots)) * s.ring_slot_bytes;
+    ring_ = g_.host().heap().at(g_.slot(q_).source_at);
+    ring_slots_ = g_.slot(q_).ring_slots;
+    if (g_.shape().streamed_staging) stage_copy_ = kernels::copy_streaming;
   }
 
   void stage(std::uint64_t i) {
-    const auto slots = static_cast<std::uint64_t>(g_.shape().ring_slots);
-    if (i >= slots) for_readers([&](int r) { g_.wait_word(g_.peer(r).control->progress.consumed, at_step(q_, i - slots + 1), r); });
-    std::byte* slot = ring_slot(me_, i);
+    if (i >= ring_slots_) for_readers([&](int r) { g_.wait_word(g_.peer(r).control->progress.consumed, at_step(q_, i - ring_slots_ + 1), r); });
+    std::byte* slot = ring_ + i % ring_slots_ * pieces_.slot;
     for (std::size_t d = 0; d < t_.offer.blocks.size(); ++d) {
       const Block& b = t_.offer.blocks[d];
       const std::uint64_t n = pieces_.length(i, b.bytes);
       if (n != 0 && (t_.one_for_all || static_cast<int>(d) != me_))
-        stage_copy_(slot + d * pieces_.stride, b.data + pieces_.begin(i), n);
+        stage_copy_(slot + place_in_slot(pieces_, t_.one_for_all, me_, static_cast<int>(d)), b.data + pieces_.begin(i), n);
     }
     g_.advance(g_.mine().control->progress.staged, at_step(q_, i + 1));
   }
@@ -107,7 +103,7 @@ class Mover {
       const std::uint64_t n = f.where == Where::ring ? f.pieces.length(i, w.bytes) : 0;
       if (n == 0) continue;
       g_.wait_word(g_.peer(r).control->progress.staged, at_step(q_, i + 1), r);
-      const std::byte* from = ring_slot(r, i) + (t_.one_for_all ? 0 : static_cast<std::uint64_t>(me_) * f.pieces.stride);
+      const std::byte* from = f.at + i % f.ring_slots * f.pieces.slot + place_in_slot(f.pieces, t_.one_for_all, r, me_);
       if (t_.streaming) kernels::copy_streaming(w.to + f.pieces.begin(i), from, n);
       else kernels::copy(w.to + f.pieces.begin(i), from, n);
     }
@@ -122,7 +118,9 @@ class Mover {
   Where where_ = Where::nowhere;
   Pieces pieces_;
   void (*stage_copy_)(void*, const void*, std::size_t) noexcept = kernels::copy;
-  std::uint64_t rounds_out_ = 0, rounds_in_ = 0;
+  std::byte* ring_ = nullptr;
+  std::uint64_t ring_slots_ = 1, rounds_out_ = 0, rounds_in_ = 0;
+  const StagingLease lease_{g_};
   int bad_peer_ = -1;
   std::string bad_text_;
 };

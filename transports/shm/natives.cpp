@@ -157,7 +157,8 @@ Fold sliced_vector(Group& g, const Args& a, const Plan& plan) {
     const std::uint64_t at = std::min(r * stride, plan.bytes);
     g.blocks[r] = {bytes_at(a.send, at), std::min(stride, plan.bytes - at)};
   }
-  f.offer = {.blocks = {g.blocks.data(), ranks}, .base = bytes_at(a.send), .extent = plan.bytes};
+  // Its descriptor says where the results are.
+  f.offer = {.blocks = {g.blocks.data(), ranks}, .base = bytes_at(a.send), .extent = plan.bytes, .in_line = false};
   f.my_offset = std::min(index(g.rank()) * stride, plan.bytes);
   f.my_bytes = g.blocks[index(g.rank())].bytes;
   f.own = bytes_at(a.send, f.my_offset);

@@ -9,35 +9,46 @@
 namespace libcoll::xport::shm {
 
 Pieces cut(const Shape& shape, bool one_for_all, int ranks, std::uint32_t element_bytes, std::uint64_t largest_block) {
-  const std::uint64_t slot = one_for_all ? shape.ring_slot_bytes : shape.ring_slot_bytes / static_cast<std::uint64_t>(ranks);
+  const std::uint64_t readers = one_for_all ? 1 : static_cast<std::uint64_t>(std::max(1, ranks - 1));
+  const std::uint64_t most = shape.slot_bytes / readers / 64 * 64;
   // Small enough that the stages overlap, large enough that flags do not count.
-  const std::uint64_t want = std::clamp<std::uint64_t>(largest_block / 4, std::min<std::uint64_t>(8192, slot), slot);
-  std::uint64_t piece = std::min(want, slot) / 64 * 64;
-  if (piece % element_bytes != 0) piece = piece / element_bytes * element_bytes;
-  if (piece == 0) piece = slot / element_bytes * element_bytes;
+  std::uint64_t piece = std::clamp<std::uint64_t>(largest_block / 4, std::min<std::uint64_t>(8192, most), most) / 64 * 64;
+  if (piece < element_bytes) piece = most;
   Pieces p;
-  p.piece = piece;
-  p.stride = one_for_all ? 0 : slot / 64 * 64;
-  if (p.stride < p.piece) p.stride = p.piece;
+  p.piece = piece / element_bytes * element_bytes;
+  p.stride = (p.piece + 63) / 64 * 64;
+  p.slot = p.stride * readers;
   return p;
+}
+
+std::uint64_t claim_slots(Group& g, std::uint64_t q, std::uint64_t slot, std::uint64_t rounds, bool out, std::uint16_t& count) {
+  constexpr std::uint64_t most = 0xffff;
+  // A quarter of the staging memory at most: two operations' sources and results follow each other.
+  const std::uint64_t room = g.staging_bytes() / 4 / slot;
+  const std::uint64_t want = std::min({rounds, most, room});
+  if (want >= std::min<std::uint64_t>(rounds, 3)) {
+    if (const std::uint64_t at = g.claim_staging(q, slot * want); at != 0) {
+      count = static_cast<std::uint16_t>(want);
+      return at;
+    }
+  }
+  const std::size_t own = out ? g.shape().out_bytes : g.shape().ring_bytes;
+  count = static_cast<std::uint16_t>(std::min(rounds, own / slot));
+  return out ? g.claim_out(q) : g.claim_ring(q);
 }
 
 namespace {
 
-void offer_table(Slot& s, std::byte* eager, const Offer& o, bool packed) {
-  // The table lies at the start of the eager buffer, packed blocks behind it.
-  auto* rows = reinterpret_cast<BlockRow*>(eager);
-  std::uint64_t at = o.blocks.size() * sizeof(BlockRow);
+// Packed blocks lie behind each other from `start`; else where they are in the user's buffer.
+void write_table(BlockRow* rows, const Offer& o, bool packed, std::uint64_t start) {
   for (std::size_t i = 0; i < o.blocks.size(); ++i) {
     const Block& b = o.blocks[i];
-    rows[i] = {packed ? at : static_cast<std::uint64_t>(b.data - o.base), b.bytes};
-    at += b.bytes;
+    rows[i] = {packed ? start : static_cast<std::uint64_t>(b.data - o.base), b.bytes};
+    start += b.bytes;
   }
-  s.table_at = 1;
 }
 
-void copy_packed(std::byte* to, const Offer& o, int skip, bool tabled, bool streaming) {
-  if (tabled) to += o.blocks.size() * sizeof(BlockRow);
+void copy_packed(std::byte* to, const Offer& o, int skip, bool streaming) {
   for (std::size_t i = 0; i < o.blocks.size(); ++i) {
     const Block& b = o.blocks[i];
     if (static_cast<int>(i) != skip && b.bytes != 0) (streaming ? kernels::copy_streaming : kernels::copy)(to, b.data, b.bytes);
@@ -47,7 +58,7 @@ void copy_packed(std::byte* to, const Offer& o, int skip, bool tabled, bool stre
 
 }  // namespace
 
-Where offer(Group& g, std::uint64_t q, const Offer& o) {
+Where offer(Group& g, std::uint64_t q, const Offer& o, std::uint32_t element_bytes) {
   Slot& s = g.slot(q);
   std::uint64_t total = 0, largest = 0;
   for (const Block& b : o.blocks) {
@@ -58,33 +69,45 @@ Where offer(Group& g, std::uint64_t q, const Offer& o) {
   const int skip = one_for_all ? -1 : g.rank();
   s.result = Where::nowhere;
   if (o.blocks.empty()) return s.source = Where::nowhere;
-  if (!o.tabled && total <= inline_bytes) {
-    copy_packed(s.payload, o, skip, false, false);
+  if (o.in_line && !o.tabled && total <= inline_bytes) {
+    copy_packed(s.payload, o, skip, false);
     s.inlined_bytes = static_cast<std::uint8_t>(total);
     return s.source = Where::inlined;
   }
   const Shape& shape = g.shape();
-  const std::uint64_t packed = total + (o.tabled ? o.blocks.size() * sizeof(BlockRow) : 0);
-  const bool in_arena = !o.keep && total >= shape.share_from && g.host().heap().contains(o.base, o.extent);
+  Heap& heap = g.host().heap();
+  const std::uint64_t table_bytes = o.tabled ? o.blocks.size() * sizeof(BlockRow) : 0;
+  const bool in_arena = !o.keep && total >= shape.share_from && heap.contains(o.base, o.extent);
   s.bytes = total;
   s.largest_block = largest;
   s.table_at = 0;
-  if (packed <= shape.eager_bytes && !in_arena) {
+  const auto put_table = [&](std::byte* at, bool packed, std::uint64_t start) {
+    if (!o.tabled) return;
+    write_table(reinterpret_cast<BlockRow*>(at), o, packed, start);
+    s.table_at = heap.offset_of(at);
+  };
+  if (total + table_bytes <= shape.eager_bytes && !in_arena) {
     std::byte* eager = g.claim_eager(q);
-    if (o.tabled) offer_table(s, eager, o, true);
-    copy_packed(eager, o, skip, o.tabled, total >= shape.stage_streams_from);
+    put_table(eager, true, table_bytes);
+    copy_packed(eager + table_bytes, o, skip, false);
+    s.source_at = heap.offset_of(eager);
     return s.source = Where::eager;
   }
-  if (o.tabled) offer_table(s, g.claim_eager(q), o, false);
-  if (in_arena) {
-    s.source_at = g.host().heap().offset_of(o.base);
-    return s.source = Where::shared;
+  std::byte* table = o.tabled ? g.claim_eager(q) : nullptr;
+  if (in_arena || (!o.keep && total >= shape.remote_from)) {
+    put_table(table, false, 0);
+    s.source_at = in_arena ? heap.offset_of(o.base) : reinterpret_cast<std::uint64_t>(o.base);
+    return s.source = in_arena ? Where::shared : Where::remote;
   }
-  if (!o.keep && total >= shape.remote_from) {
-    s.source_at = reinterpret_cast<std::uint64_t>(o.base);
-    return s.source = Where::remote;
+  if (const std::uint64_t at = total <= shape.eager_max ? g.claim_staging(q, total) : 0; at != 0) {
+    put_table(table, true, 0);
+    copy_packed(heap.at(at), o, skip, shape.streamed_staging);
+    s.source_at = at;
+    return s.source = Where::eager;
   }
-  g.claim_ring(q);
+  put_table(table, false, 0);
+  const Pieces p = cut(shape, one_for_all, g.size(), element_bytes, largest);
+  s.source_at = claim_slots(g, q, p.slot, p.rounds(largest), false, s.ring_slots);
   return s.source = Where::ring;
 }
 
@@ -103,15 +126,16 @@ Source follow(Group& g, std::uint64_t q, int r, bool one_for_all, bool tabled, s
   f.largest_block = s.largest_block;
   if (one_for_all) f.bytes = s.bytes;
   if (tabled && s.table_at != 0) {
-    const BlockRow row = reinterpret_cast<const BlockRow*>(g.eager(s, r))[g.rank()];
+    const BlockRow row = reinterpret_cast<const BlockRow*>(g.host().heap().at(s.table_at))[g.rank()];
     offset = row.offset;
     f.bytes = row.bytes;
   }
   switch (f.where) {
-    case Where::eager:
-      f.at = g.eager(s, r) + offset;
-      f.direct = true;
+    case Where::ring:
+      f.at = g.host().heap().at(s.source_at);
+      f.ring_slots = s.ring_slots;
       break;
+    case Where::eager:
     case Where::shared:
       f.at = g.host().heap().at(s.source_at) + offset;
       f.direct = true;
