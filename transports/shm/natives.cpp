@@ -2,6 +2,7 @@
 #include "transports/shm/natives.hpp"
 
 #include "transports/shm/fold.hpp"
+#include "transports/shm/framed.hpp"
 #include "transports/shm/move.hpp"
 #include "transports/shm/small.hpp"
 #include "transports/shm/tuning.hpp"
@@ -57,19 +58,25 @@ void want_only(Group& g, int source, void* recv, std::uint64_t bytes) {
   g.wanted[index(source)] = {bytes_at(recv), bytes};
 }
 
+// Equal blocks: framed when they are small, else by the engine.
+void move_equal(Group& g, std::uint64_t q, const Plan& plan, const Transfer& t) {
+  if (can_frame(g, t.one_for_all, plan.bytes)) move_framed(g, q, plan, t);
+  else move(g, q, plan, t);
+}
+
 void run_bcast(Group& g, const Args& a, const Plan& plan) {
   const std::uint64_t q = g.begin(plan, a);
   const int root = static_cast<int>(plan.call.root);
   Transfer t{.reads = g.rank() != root, .only_source = root, .one_for_all = true, .streaming = streams(g, plan.bytes)};
   if (g.rank() == root) t.offer = offer_one(g, a.recv, plan.bytes);
   else want_only(g, root, a.recv, plan.bytes);
-  move(g, q, plan, t);
+  move_equal(g, q, plan, t);
 }
 
 void run_allgather(Group& g, const Args& a, const Plan& plan) {
   const std::uint64_t q = g.begin(plan, a);
   want_each(g, a.recv, plan.bytes);
-  move(g, q, plan, {.offer = offer_one(g, a.send, plan.bytes), .one_for_all = true, .streaming = streams(g, plan.bytes * index(g.size()))});
+  move_equal(g, q, plan, {.offer = offer_one(g, a.send, plan.bytes), .one_for_all = true, .streaming = streams(g, plan.bytes * index(g.size()))});
 }
 
 void run_allgatherv(Group& g, const Args& a, const Plan& plan) {
@@ -78,37 +85,37 @@ void run_allgatherv(Group& g, const Args& a, const Plan& plan) {
   move(g, q, plan, {.offer = offer_one(g, a.send, scaled(a.local_count, plan)), .one_for_all = true});
 }
 
-void gather_to_root(Group& g, std::uint64_t q, const Args& a, const Plan& plan, std::uint64_t own_bytes) {
+void gather_to_root(Group& g, std::uint64_t q, const Args& a, const Plan& plan, std::uint64_t own_bytes, decltype(move)* mover) {
   const int root = static_cast<int>(plan.call.root);
-  move(g, q, plan, {.offer = offer_one(g, a.send, own_bytes), .reads = g.rank() == root, .only_reader = root, .one_for_all = true,
+  mover(g, q, plan, {.offer = offer_one(g, a.send, own_bytes), .reads = g.rank() == root, .only_reader = root, .one_for_all = true,
                     .streaming = streams(g, own_bytes * index(g.size()))});
 }
 
 void run_gather(Group& g, const Args& a, const Plan& plan) {
   const std::uint64_t q = g.begin(plan, a);
   if (g.rank() == static_cast<int>(plan.call.root)) want_each(g, a.recv, plan.bytes);
-  gather_to_root(g, q, a, plan, plan.bytes);
+  gather_to_root(g, q, a, plan, plan.bytes, move_equal);
 }
 
 void run_gatherv(Group& g, const Args& a, const Plan& plan) {
   const std::uint64_t q = g.begin(plan, a);
   if (g.rank() == static_cast<int>(plan.call.root)) want_table(g, a.recv, a.recv_counts, a.recv_displs, plan);
-  gather_to_root(g, q, a, plan, scaled(a.local_count, plan));
+  gather_to_root(g, q, a, plan, scaled(a.local_count, plan), move);
 }
 
-void scatter_from_root(Group& g, std::uint64_t q, const Plan& plan, Transfer& t, const Args& a, std::uint64_t own_bytes) {
+void scatter_from_root(Group& g, std::uint64_t q, const Plan& plan, Transfer& t, const Args& a, std::uint64_t own_bytes, decltype(move)* mover) {
   const int root = static_cast<int>(plan.call.root);
   t.only_source = root;
   t.offset = index(g.rank()) * own_bytes;
   want_only(g, root, a.recv, own_bytes);
-  move(g, q, plan, t);
+  mover(g, q, plan, t);
 }
 
 void run_scatter(Group& g, const Args& a, const Plan& plan) {
   const std::uint64_t q = g.begin(plan, a);
   Transfer t{.streaming = streams(g, plan.bytes)};
   if (g.rank() == static_cast<int>(plan.call.root)) t.offer = offer_each(g, a.send, plan.bytes);
-  scatter_from_root(g, q, plan, t, a, plan.bytes);
+  scatter_from_root(g, q, plan, t, a, plan.bytes, move_equal);
 }
 
 void run_scatterv(Group& g, const Args& a, const Plan& plan) {
@@ -116,7 +123,7 @@ void run_scatterv(Group& g, const Args& a, const Plan& plan) {
   Transfer t;
   t.offer.tabled = true;
   if (g.rank() == static_cast<int>(plan.call.root)) t.offer = offer_table(g, a.send, a.send_counts, a.send_displs, plan);
-  scatter_from_root(g, q, plan, t, a, scaled(a.local_count, plan));
+  scatter_from_root(g, q, plan, t, a, scaled(a.local_count, plan), move);
 }
 
 void run_alltoall(Group& g, const Args& a, const Plan& plan) {
@@ -124,7 +131,7 @@ void run_alltoall(Group& g, const Args& a, const Plan& plan) {
   want_each(g, a.recv, plan.bytes);
   Transfer t{.offer = offer_each(g, a.send, plan.bytes), .offset = index(g.rank()) * plan.bytes, .streaming = streams(g, plan.bytes * index(g.size()))};
   t.offer.keep = plan.call.in_place != 0;
-  move(g, q, plan, t);
+  move_equal(g, q, plan, t);
 }
 
 void run_alltoallv(Group& g, const Args& a, const Plan& plan) {
@@ -259,6 +266,7 @@ bool wants_grouped(const Call& c, const Group& g) {
 Native find_native(const Call& c, const Group& g) {
   const std::uint64_t bytes = static_cast<std::uint64_t>(c.count) * c.element_bytes;
   if (g.size() == 1) return {run_alone, "alone"};
+  const bool framed = c.op != Op::custom && c.algorithm == detail::Algorithm::automatic;
   switch (c.coll) {
     case Coll::barrier: return wants_grouped(c, g) ? Native{barrier_grouped, "grouped flags"} : Native{barrier_flat, "flat flags"};
     case Coll::bcast: return {run_bcast, "pull from root"};
@@ -267,11 +275,14 @@ Native find_native(const Call& c, const Group& g) {
         if (wants_grouped(c, g)) return {allreduce_grouped, "grouped"};
         return {g.size() == 2 ? allreduce_pair : allreduce_inline, "inline"};
       }
-      if (bytes <= framed_max && c.op != Op::custom && g.size() <= 16 && c.algorithm == detail::Algorithm::automatic) return {allreduce_framed, "framed"};
+      if (framed && can_frame(g, true, bytes)) return {allreduce_framed, "framed"};
       return wants_direct(c, g, bytes) ? Native{run_allreduce_direct, "direct"} : Native{run_allreduce_sliced, "sliced"};
     case Coll::reduce:
+      if (framed && can_frame(g, true, bytes)) return {reduce_framed, "framed"};
       return wants_direct(c, g, bytes) ? Native{run_reduce_direct, "direct"} : Native{run_reduce_sliced, "sliced"};
     case Coll::reduce_scatter_block:
+      if (framed && can_frame(g, false, bytes)) return {reduce_scatter_framed, "framed"};
+      return {run_reduce_scatter, "sliced"};
     case Coll::reduce_scatter: return {run_reduce_scatter, "sliced"};
     case Coll::allgather: return {run_allgather, "pull"};
     case Coll::allgatherv: return {run_allgatherv, "pull"};

@@ -8,7 +8,6 @@ namespace libcoll::xport::shm {
 void barrier_flat(Group&, const Args&, const Plan&);
 void allreduce_inline(Group&, const Args&, const Plan&);
 void allreduce_pair(Group&, const Args&, const Plan&);  // two ranks
-void allreduce_framed(Group&, const Args&, const Plan&);  // at most framed_max bytes
 
 
 // For many ranks: leaders bundle their group's lines, everybody reads the bundles. Two hops, but
