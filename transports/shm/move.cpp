@@ -28,6 +28,7 @@ class Mover {
       if (i < rounds_out_) stage(i);
       if (i < rounds_in_) consume(i);
     }
+    if (late()) fetch_late();
     if (t_.only_source != me_) g_.advance(g_.mine().control->progress.consumed, at_step(q_, step_mask));
     if (t_.reads && t_.only_source < 0) g_.saw_all(q_);
     g_.finish(q_);
@@ -66,9 +67,20 @@ class Mover {
       if (f.where == Where::ring) {
         f.pieces = cut(g_.shape(), t_.one_for_all, size_, element_bytes_, f.largest_block);
         rounds_in_ = std::max(rounds_in_, f.pieces.rounds(f.largest_block));
-      } else if (f.where != Where::nowhere) {
+      } else if (f.where != Where::nowhere && !late()) {
         fetch(g_, r, f, w.to, 0, w.bytes, t_.streaming);
       }
+    }
+  }
+
+  // In place, a block that arrives whole would overwrite the one that has yet to be staged for its sender.
+  bool late() const { return where_ == Where::ring && t_.offer.keep; }
+  void fetch_late() {
+    for (int k = 1; k < size_; ++k) {
+      const int r = (me_ + k) % size_;
+      const Source& f = g_.sources[static_cast<std::size_t>(r)];
+      const Wanted& w = g_.wanted[static_cast<std::size_t>(r)];
+      if (f.where != Where::ring && f.where != Where::nowhere) fetch(g_, r, f, w.to, 0, w.bytes, t_.streaming);
     }
   }
 
