@@ -98,6 +98,7 @@ std::string run_threads(const Launch& launch, const Body& body) {
 
 Processes::Processes(Board& board, int ranks, const std::function<int(int)>& body)
     : ends_(static_cast<std::size_t>(ranks)) {
+  test_seed();  // drawn here, so that all children inherit the same
   std::fflush(nullptr);
   for (int r = 0; r < ranks; ++r) {
     const pid_t pid = fork();

@@ -65,7 +65,7 @@ class Mover {
       }
       if (bad_peer_ >= 0) continue;
       if (f.where == Where::ring) {
-        f.pieces = cut(g_.shape(), t_.one_for_all, size_, element_bytes_, f.largest_block);
+        f.pieces = cut(g_.shape(), t_.one_for_all, size_, element_bytes_, cut_for(f.largest_block));
         rounds_in_ = std::max(rounds_in_, f.pieces.rounds(f.largest_block));
       } else if (f.where != Where::nowhere && !late()) {
         fetch(g_, r, f, w.to, 0, w.bytes, t_.streaming);
@@ -84,10 +84,14 @@ class Mover {
     }
   }
 
+  // In an alltoallv in place, piece i of a block arrives where piece i has been staged from: all
+  // sources must cut alike, whatever the sizes of their blocks.
+  std::uint64_t cut_for(std::uint64_t largest) const { return t_.offer.tabled && t_.only_source < 0 ? unknown_bytes : largest; }
+
   void prepare_ring() {
     std::uint64_t largest = 0;
     for (const Block& b : t_.offer.blocks) largest = std::max(largest, b.bytes);
-    pieces_ = cut(g_.shape(), t_.one_for_all, size_, element_bytes_, largest);
+    pieces_ = cut(g_.shape(), t_.one_for_all, size_, element_bytes_, cut_for(largest));
     rounds_out_ = pieces_.rounds(largest);
   }
 
