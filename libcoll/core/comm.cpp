@@ -70,7 +70,9 @@ CommImpl& Comm::impl() const {
 }
 
 void Comm::require_size(const char* argument, std::size_t have, std::size_t want) const {
-  if (have != want) throw Error(Errc::invalid_argument, fmt::format("libcoll: rank {} of {}: {} holds {} elements where {} are needed", rank(), size(), argument, have, want));
+  if (have == want) return;
+  impl().announce_refusal();
+  throw Error(Errc::invalid_argument, fmt::format("libcoll: rank {} of {}: {} holds {} elements where {} are needed", rank(), size(), argument, have, want));
 }
 
 Comm Comm::from_bootstrap(Bootstrap& bootstrap, const Config& config) { return Comm(CommImpl::make_world(bootstrap, config)); }

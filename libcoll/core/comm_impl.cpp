@@ -102,7 +102,8 @@ const Topology& CommImpl::topology() {
 int CommImpl::color_at(Level level) const { return world_->hierarchy.group_of(level, world_->rank); }
 
 void CommImpl::allgather_bytes(const void* send, void* recv, std::size_t bytes) {
-  const Call call{.coll = Coll::allgather, .dtype = DType::byte, .count = static_cast<std::int64_t>(bytes)};
+  // No caller's allgather has this root: the two are never taken for each other.
+  const Call call{.coll = Coll::allgather, .dtype = DType::byte, .root = ~std::uint32_t{0}, .count = static_cast<std::int64_t>(bytes)};
   const Plan* p = plans_.find(call);
   if (!p) {
     Plan made{.call = call, .group = group_.get(), .signature = signature_of(call), .bytes = bytes};
@@ -113,8 +114,12 @@ void CommImpl::allgather_bytes(const void* send, void* recv, std::size_t bytes) 
   p->run(*group_, args, *p);
 }
 
-void CommImpl::refuse(Coll coll, const std::string& what) {
+void CommImpl::announce_refusal(Coll coll) {
   if (!group_->broken()) group_->announce_refusal(Call{.coll = coll});
+}
+
+void CommImpl::refuse(Coll coll, const std::string& what) {
+  announce_refusal(coll);
   throw Error(Errc::invalid_argument, fmt::format("libcoll: rank {} of {}: {}: {}", rank(), size(), name_of(coll), what));
 }
 

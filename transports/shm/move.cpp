@@ -21,7 +21,6 @@ class Mover {
     g_.publish(q_);
     copy_own();
     if (t_.reads) follow_all();
-    if (bad_peer_ >= 0) g_.refuse(q_, bad_peer_, bad_text_);
     if (where_ == Where::ring) prepare_ring();
     const std::uint64_t rounds = std::max(rounds_out_, rounds_in_);
     for (std::uint64_t i = 0; i < rounds; ++i) {
@@ -33,6 +32,8 @@ class Mover {
     if (t_.reads && t_.only_source < 0) g_.saw_all(q_);
     g_.finish(q_);
     if (lent(where_)) for_readers([&](int r) { g_.wait_finished(q_, r); });
+    // Only now: those that agree with this rank have had its data.
+    if (bad_peer_ >= 0) g_.refuse(q_, bad_peer_, bad_text_);
   }
 
  private:
@@ -59,11 +60,12 @@ class Mover {
       Source& f = g_.sources[static_cast<std::size_t>(r)];
       const Wanted& w = g_.wanted[static_cast<std::size_t>(r)];
       f = follow(g_, q_, r, t_.one_for_all, t_.offer.tabled, t_.offset);
-      if (f.bytes != unknown_bytes && f.bytes != w.bytes && bad_peer_ < 0) {
+      if (f.bytes != unknown_bytes && f.bytes != w.bytes) {
+        f.where = Where::nowhere;
+        if (bad_peer_ >= 0) continue;
         bad_peer_ = r;
         bad_text_ = fmt::format("rank {} has {} bytes for rank {}, which expects {} bytes from it (counts disagree)", r, f.bytes, me_, w.bytes);
       }
-      if (bad_peer_ >= 0) continue;
       if (f.where == Where::ring) {
         f.pieces = cut(g_.shape(), t_.one_for_all, size_, element_bytes_, cut_for(f.largest_block));
         rounds_in_ = std::max(rounds_in_, f.pieces.rounds(f.largest_block));
@@ -102,6 +104,8 @@ class Mover {
 
   void stage(std::uint64_t i) {
     const auto slots = static_cast<std::uint64_t>(g_.shape().ring_slots);
+    // Two that both take themselves for the root would wait for each other: look what readers call.
+    if (i == slots) for_readers([&](int r) { g_.wait_slot(q_, r); });
     if (i >= slots) for_readers([&](int r) { g_.wait_word(g_.peer(r).control->progress.consumed, at_step(q_, i - slots + 1), r); });
     std::byte* slot = ring_slot(me_, i);
     for (std::size_t d = 0; d < t_.offer.blocks.size(); ++d) {
