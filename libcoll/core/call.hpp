@@ -33,7 +33,7 @@ struct Call {
   Op op = Op::sum;
   Algorithm algorithm = Algorithm::automatic;
   std::uint32_t root = 0;
-  std::int64_t count = 0;          // elements per block; 0 for the v-forms
+  std::int64_t count = 0;          // elements per block; 0 for the v-forms, or a hash (counts_are_hashed)
   std::uint32_t element_bytes = 1;
   std::uint32_t in_place = 0;      // 1 if this rank's send is in_place
 
@@ -42,6 +42,8 @@ struct Call {
 static_assert(sizeof(Call) == 24, "no padding: sent to other ranks as it is");
 
 std::string to_text(const Call&);
+// The v-forms whose table of counts must be equal on all ranks.
+inline bool counts_are_hashed(Coll c) noexcept { return c == Coll::reduce_scatter || c == Coll::allgatherv; }
 
 // A Call as three words: what the plan cache hashes and compares. Put together by shifts, so that a
 // call that is found never exists in memory (byte stores read back as words would stall).

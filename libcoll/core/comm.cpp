@@ -106,7 +106,9 @@ Comm::~Comm() {
 void Comm::throw_empty() { throw Error(Errc::closed, "libcoll: this Comm is empty or was closed"); }
 
 void Comm::require_size(const char* argument, std::size_t have, std::size_t want) const {
-  if (have != want) throw Error(Errc::invalid_argument, fmt::format("libcoll: rank {} of {}: {} holds {} elements where {} are needed", rank(), size(), argument, have, want));
+  if (have == want) return;
+  impl().announce_refusal();
+  throw Error(Errc::invalid_argument, fmt::format("libcoll: rank {} of {}: {} holds {} elements where {} are needed", rank(), size(), argument, have, want));
 }
 
 Comm Comm::from_bootstrap(Bootstrap& bootstrap, const Config& config) { return Comm(CommImpl::make_world(bootstrap, config)); }

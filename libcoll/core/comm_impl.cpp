@@ -129,7 +129,8 @@ const Topology& CommImpl::topology() {
 int CommImpl::color_at(Level level) const { return world_->hierarchy.group_of(level, world_->rank); }
 
 void CommImpl::allgather_bytes(const void* send, void* recv, std::size_t bytes) {
-  const Call call{.coll = Coll::allgather, .dtype = DType::byte, .count = static_cast<std::int64_t>(bytes)};
+  // No caller's allgather has this root: the two are never taken for each other.
+  const Call call{.coll = Coll::allgather, .dtype = DType::byte, .root = ~std::uint32_t{0}, .count = static_cast<std::int64_t>(bytes)};
   const Plan* p = plans_.find(call);
   if (!p) {
     Plan made{.call = call, .group = group_.get(), .signature = signature_of(call), .bytes = bytes};
@@ -140,14 +141,18 @@ void CommImpl::allgather_bytes(const void* send, void* recv, std::size_t bytes) 
   p->run(*group_, args, *p);
 }
 
-void CommImpl::refuse(Coll coll, const std::string& what) {
+void CommImpl::announce_refusal(Coll coll) {
   if (!group_->broken()) group_->announce_refusal(Call{.coll = coll});
+}
+
+void CommImpl::refuse(Coll coll, const std::string& what) {
+  announce_refusal(coll);
   throw Error(Errc::invalid_argument, fmt::format("libcoll: rank {} of {}: {}: {}", rank(), size(), name_of(coll), what));
 }
 
 void CommImpl::validate(const Call& call) {
   const auto dtype = static_cast<int>(call.dtype);
-  require_count(*this, call.coll, call.count, call.element_bytes, static_cast<std::uint64_t>(size()));
+  if (!counts_are_hashed(call.coll)) require_count(*this, call.coll, call.count, call.element_bytes, static_cast<std::uint64_t>(size()));
   if (dtype >= dtype_count) refuse(call.coll, fmt::format("type {} is unknown", dtype));
   if (call.root >= static_cast<std::uint32_t>(size()))
     refuse(call.coll, fmt::format("root is {}; it must be from 0 to {}", static_cast<std::int32_t>(call.root), size() - 1));
@@ -172,7 +177,7 @@ const Plan& CommImpl::make_plan(const Call& call) {
   if (group_->broken()) throw Error(Errc::closed, fmt::format("libcoll: the communicator is broken since: {}", group_->broken_reason()));
   validate(call);
   Plan p{.call = call, .group = group_.get(), .signature = signature_of(call)};
-  p.bytes = static_cast<std::uint64_t>(call.count) * call.element_bytes;
+  if (!counts_are_hashed(call.coll)) p.bytes = static_cast<std::uint64_t>(call.count) * call.element_bytes;
   if (call.op != Op::custom) {
     p.reduce = kernels::find_reduce(call.dtype, call.op);
     p.reduce_small = kernels::find_reduce_small(call.dtype, call.op);

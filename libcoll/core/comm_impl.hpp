@@ -43,6 +43,8 @@ class CommImpl {
   }
   // Throws Error{invalid_argument}: "libcoll: rank 1 of 4: allreduce: count is -3 ...".
   [[noreturn]] void refuse(Coll coll, const std::string& what);
+  // Tells the peers that this rank cannot take part in the next operation, whichever it is.
+  void announce_refusal(Coll coll = static_cast<Coll>(coll_count));
   void allgather_bytes(const void* send, void* recv, std::size_t bytes);
 
  private:

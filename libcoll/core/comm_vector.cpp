@@ -26,6 +26,13 @@ Count check_counts(CommImpl& c, Coll coll, const char* name, std::span<const Cou
   return sum;
 }
 
+// Takes part in the signature, so that ranks with other counts are told.
+Count hash_of(std::span<const Count> counts) {
+  std::uint64_t h = 0;
+  for (const Count n : counts) h = (h ^ static_cast<std::uint64_t>(n)) * 0x9e3779b97f4a7c15u, h ^= h >> 29;
+  return static_cast<Count>(h >> 2);
+}
+
 void check_displs(CommImpl& c, Coll coll, const char* name, std::span<const Count> displs) {
   if (displs.size() != static_cast<std::size_t>(c.size()))
     c.refuse(coll, fmt::format("{} has {} entries for {} ranks", name, displs.size(), c.size()));
@@ -63,6 +70,7 @@ void Comm::reduce_scatter(const void* send, void* recv, std::span<const Count> c
   check_custom(c, call.coll, type, op);
   const Count total = check_counts(c, call.coll, "counts", counts, call.element_bytes);
   const Count mine = counts[static_cast<std::size_t>(c.rank())];
+  call.count = hash_of(counts);
   Args args{.send = send, .recv = recv, .custom = op.custom(), .timeout_s = o.timeout_s, .recv_counts = counts.data(), .local_count = mine};
   call.in_place = is_in_place(send) || send == recv;
   if (call.in_place != 0) args.send = recv;
@@ -76,6 +84,7 @@ void Comm::allgatherv(const void* send, Count send_count, void* recv, std::span<
   CommImpl& c = impl();
   Call call = make_call(c, Coll::allgatherv, type, 0, o);
   const Count total = check_counts(c, call.coll, "counts", counts, call.element_bytes);
+  call.count = hash_of(counts);
   check_displs(c, call.coll, "displs", displs);
   const auto me = static_cast<std::size_t>(c.rank());
   check_buffer(c, call.coll, "recv", recv, total != 0);

@@ -89,6 +89,7 @@ void Group::wait_all_finished(std::uint64_t q) {
 }
 
 void Group::wait_for_slot(std::uint64_t q) {
+  if (broken()) throw Error(Errc::closed, fmt::format("libcoll: the communicator is broken since: {}", broken_));
   wait_all_finished(q - slot_count);
   // Whoever has finished more is known to have; the least of them counts.
   std::uint64_t least = q - 1;
@@ -167,14 +168,16 @@ void Group::mismatch(std::uint64_t q, int r) {
   const detail::Call& a = current_->call;
   const detail::Call& b = theirs.call;
   if (static_cast<std::uint32_t>(slot(q, r).header.load(std::memory_order_acquire)) == refused_signature)
-    refuse(q, r, fmt::format("rank {} refused its own arguments of {}", r, name_of(theirs.call.coll)));
+    refuse(q, r, fmt::format("rank {} refused its own arguments{}{}", r, static_cast<int>(theirs.call.coll) < detail::coll_count ? " of " : "",
+                             static_cast<int>(theirs.call.coll) < detail::coll_count ? name_of(theirs.call.coll) : ""));
   std::string what;
   const auto differ = [&](const char* argument, const auto& mine, const auto& other) {
     what += fmt::format("{}{}: {} here, {} on rank {}", what.empty() ? "" : "; ", argument, mine, other, r);
   };
   if (a.coll != b.coll) differ("collective", name_of(a.coll), name_of(b.coll));
   else {
-    if (a.count != b.count) differ("count", a.count, b.count);
+    if (a.count != b.count && detail::counts_are_hashed(a.coll)) what = fmt::format("counts differ from those of rank {}", r);
+    else if (a.count != b.count) differ("count", a.count, b.count);
     if (a.dtype != b.dtype) differ("type", name_of(a.dtype), name_of(b.dtype));
     if (a.op != b.op) differ("operation", name_of(a.op), name_of(b.op));
     if (a.root != b.root) differ("root", a.root, b.root);
@@ -203,6 +206,10 @@ std::uint64_t Group::wait_slot_header(std::uint64_t q, int r) {
 void Group::refuse(std::uint64_t q, int r, const std::string& text) {
   const std::string full = fmt::format("libcoll: rank {} of {}: {}: {}", rank_, size_, call_text(), text);
   abandon(q);
+  // A peer that has not seen the difference yet may read what was lent: the caller gets it back after that.
+  const auto lent = [](Where w) { return w == Where::shared || w == Where::remote; };
+  if (lent(slot(q).source) || lent(slot(q).result))
+    for (int k = 1; k < size_; ++k) wait_finished(q, (rank_ + k) % size_);
   throw Error(Errc::mismatch, full, r);
 }
 

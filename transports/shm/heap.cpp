@@ -86,9 +86,8 @@ Result<std::unique_ptr<Heap>> Heap::create(Bootstrap& host, const HeapOptions& o
   if (p != MAP_FAILED) heap->base_ = static_cast<std::byte*>(p);
   const bool own = heap->base_ && heap->map_own(host.rank());
   const std::string own_error = own ? "" : std::strerror(errno);
-  heap->free_[0] = heap->arena_bytes_;
   // Offset 0 of each part is never handed out: 0 means "none".
-  heap->allocate(page_bytes);
+  heap->free_[page_bytes] = heap->arena_bytes_ - page_bytes;
 
   const auto mapped = exchange_fds(host, own ? heap->fd_ : -1, options.fd_passing,
                                    [&](int peer, int fd) { return heap->map_peer(peer, fd); });
@@ -117,6 +116,7 @@ std::uint64_t Heap::allocate(std::size_t bytes) {
 }
 
 void Heap::release(std::uint64_t offset) {
+  if (offset == 0) return;
   const std::uint64_t local = offset - static_cast<std::uint64_t>(rank_) * arena_bytes_;
   std::lock_guard lock(mutex_);
   const auto used = used_.find(local);

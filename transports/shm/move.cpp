@@ -21,17 +21,19 @@ class Mover {
     g_.publish(q_);
     copy_own();
     if (t_.reads) follow_all();
-    if (bad_peer_ >= 0) g_.refuse(q_, bad_peer_, bad_text_);
     if (where_ == Where::ring) prepare_ring();
     const std::uint64_t rounds = std::max(rounds_out_, rounds_in_);
     for (std::uint64_t i = 0; i < rounds; ++i) {
       if (i < rounds_out_) stage(i);
       if (i < rounds_in_) consume(i);
     }
+    if (late()) fetch_late();
     if (t_.only_source != me_) g_.advance(g_.mine().control->progress.consumed, at_step(q_, step_mask));
     if (t_.reads && t_.only_source < 0) g_.saw_all(q_);
     g_.finish(q_);
     if (lent(where_)) for_readers([&](int r) { g_.wait_finished(q_, r); });
+    // Only now: those that agree with this rank have had its data.
+    if (bad_peer_ >= 0) g_.refuse(q_, bad_peer_, bad_text_);
   }
 
  private:
@@ -58,24 +60,36 @@ class Mover {
       Source& f = g_.sources[static_cast<std::size_t>(r)];
       const Wanted& w = g_.wanted[static_cast<std::size_t>(r)];
       f = follow(g_, q_, r, t_.one_for_all, t_.offer.tabled, t_.offset);
-      if (f.bytes != unknown_bytes && f.bytes != w.bytes && bad_peer_ < 0) {
+      if (f.bytes != unknown_bytes && f.bytes != w.bytes) {
+        f.where = Where::nowhere;
+        if (bad_peer_ >= 0) continue;
         bad_peer_ = r;
         bad_text_ = fmt::format("rank {} has {} bytes for rank {}, which expects {} bytes from it (counts disagree)", r, f.bytes, me_, w.bytes);
       }
-      if (bad_peer_ >= 0) continue;
       if (f.where == Where::ring) {
-        f.pieces = cut(g_.shape(), t_.one_for_all, size_, element_bytes_, f.largest_block);
+        f.pieces = cut(g_.shape(), t_.one_for_all, size_, element_bytes_, t_.offer.cut_for(f.largest_block));
         rounds_in_ = std::max(rounds_in_, f.pieces.rounds(f.largest_block));
-      } else if (f.where != Where::nowhere) {
+      } else if (f.where != Where::nowhere && !late()) {
         fetch(g_, r, f, w.to, 0, w.bytes, t_.streaming);
       }
+    }
+  }
+
+  // In place, a block that arrives whole would overwrite the one that has yet to be staged for its sender.
+  bool late() const { return where_ == Where::ring && t_.offer.keep; }
+  void fetch_late() {
+    for (int k = 1; k < size_; ++k) {
+      const int r = (me_ + k) % size_;
+      const Source& f = g_.sources[static_cast<std::size_t>(r)];
+      const Wanted& w = g_.wanted[static_cast<std::size_t>(r)];
+      if (f.where != Where::ring && f.where != Where::nowhere) fetch(g_, r, f, w.to, 0, w.bytes, t_.streaming);
     }
   }
 
   void prepare_ring() {
     std::uint64_t largest = 0;
     for (const Block& b : t_.offer.blocks) largest = std::max(largest, b.bytes);
-    pieces_ = cut(g_.shape(), t_.one_for_all, size_, element_bytes_, largest);
+    pieces_ = cut(g_.shape(), t_.one_for_all, size_, element_bytes_, t_.offer.cut_for(largest));
     rounds_out_ = pieces_.rounds(largest);
     ring_ = g_.host().heap().at(g_.slot(q_).source_at);
     ring_slots_ = g_.slot(q_).ring_slots;
@@ -83,6 +97,8 @@ class Mover {
   }
 
   void stage(std::uint64_t i) {
+    // Two that both take themselves for the root would wait for each other: look what readers call.
+    if (i == ring_slots_) for_readers([&](int r) { g_.wait_slot(q_, r); });
     if (i >= ring_slots_) for_readers([&](int r) { g_.wait_word(g_.peer(r).control->progress.consumed, at_step(q_, i - ring_slots_ + 1), r); });
     std::byte* slot = ring_ + i % ring_slots_ * pieces_.slot;
     for (std::size_t d = 0; d < t_.offer.blocks.size(); ++d) {

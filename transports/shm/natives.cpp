@@ -139,6 +139,8 @@ void run_alltoallv(Group& g, const Args& a, const Plan& plan) {
   want_table(g, a.recv, a.recv_counts, a.recv_displs, plan);
   Transfer t{.offer = offer_table(g, a.send, a.send_counts, a.send_displs, plan)};
   t.offer.keep = plan.call.in_place != 0;
+  // In place, piece i of a block arrives where piece i has been staged from.
+  t.offer.cut_alike = true;
   move(g, q, plan, t);
 }
 
@@ -239,13 +241,26 @@ void run_scan(Group& g, const Args& a, const Plan& plan) {
 
 // -- A communicator of one ------------------------------------------------------------------------
 
+bool reduces(Coll coll) {
+  return coll == Coll::reduce || coll == Coll::allreduce || coll == Coll::reduce_scatter_block || coll == Coll::reduce_scatter || coll == Coll::scan;
+}
+
 void run_alone(Group& g, const Args& a, const Plan& plan) {
   g.begin(plan, a);
   const bool v = a.recv_counts != nullptr || a.send_counts != nullptr;
   const std::uint64_t n = !v ? plan.bytes : scaled(plan.call.coll == Coll::reduce_scatter ? a.recv_counts[0] : a.local_count, plan);
   void* to = bytes_at(a.recv, a.recv_displs ? scaled(a.recv_displs[0], plan) : 0);
   const void* from = bytes_at(a.send, a.send_displs ? scaled(a.send_displs[0], plan) : 0);
-  if (n != 0 && from != to && a.send != nullptr && plan.call.coll != Coll::exscan) std::memcpy(to, from, n);
+  if (n != 0 && plan.call.coll != Coll::exscan) {
+    if (plan.reduce && reduces(plan.call.coll)) {
+      // One operand still gets the operation's canonical form: truth as 1 or 0, one NaN.
+      g.operands[0] = from;
+      g.results[0] = to;
+      plan.reduce({g.results.data(), 1, g.operands.data(), 1, n / plan.call.element_bytes, 1, false});
+    } else if (from != to && a.send != nullptr) {
+      std::memcpy(to, from, n);
+    }
+  }
   g.finish(g.sequence());
 }
 

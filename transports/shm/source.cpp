@@ -106,7 +106,7 @@ Where offer(Group& g, std::uint64_t q, const Offer& o, std::uint32_t element_byt
     return s.source = Where::eager;
   }
   put_table(table, false, 0);
-  const Pieces p = cut(shape, one_for_all, g.size(), element_bytes, largest);
+  const Pieces p = cut(shape, one_for_all, g.size(), element_bytes, o.cut_for(largest));
   s.source_at = claim_slots(g, q, p.slot, p.rounds(largest), false, s.ring_slots);
   return s.source = Where::ring;
 }

@@ -117,6 +117,7 @@ std::string Group::where_is(int r) const {
 void Group::give_up(Errc code, int r, const std::string& what) {
   mine_->control->gave_up_on.store(static_cast<std::uint32_t>(r) + 1, std::memory_order_release);
   broken_ = fmt::format("libcoll: rank {} of {}: {}: {}", rank_, size_, call_text(), what);
+  safe_ = sequence_ - (std::uint64_t{1} << 62);  // begin() then never takes its quick way again
   throw Error(code, broken_, r);
 }
 

@@ -1,0 +1,27 @@
+#include <gtest/gtest.h>
+
+#include "tests/multiproc/body.hpp"
+#include "tests/support/ranks.hpp"
+#include "tests/support/values.hpp"
+
+namespace libcoll::test {
+namespace {
+
+class Threads : public testing::TestWithParam<int> {};
+
+TEST_P(Threads, EveryCollectiveGivesTheReferencesBits) {
+  Launch launch{.ranks = GetParam(), .watchdog_s = 200};
+#if defined(__SANITIZE_THREAD__)
+  // Every rank maps the shared memory at an address of its own, so ThreadSanitizer cannot see that a
+  // header published by one rank orders another rank's read of the first one's private buffer.
+  launch.config.single_copy = "off";
+#endif
+  EXPECT_EQ(run_threads(launch, [](Comm& c) {
+              run_body(c, {.seed = test_seed(), .scale = test_scale(), .most_bytes = (std::size_t{8} << 20) / (c.size() > 9 ? 4 : 1),
+                           .every_type = c.size() <= 9 && (test_scale() >= 1 || c.size() % 3 == 0)});
+            }), "");
+}
+INSTANTIATE_TEST_SUITE_P(Ranks, Threads, testing::Values(1, 2, 3, 4, 5, 6, 7, 8, 9, 16, 33));
+
+}  // namespace
+}  // namespace libcoll::test
