@@ -9,6 +9,10 @@
 
 namespace libcoll::xport::shm {
 
+// The k-th rank after `rank`, 0 < k < size. Ranks begin with different peers, so that they do not all
+// read the same one at once.
+inline int after(int rank, int k, int size) { return rank + k < size ? rank + k : rank + k - size; }
+
 struct Block {
   const std::byte* data = nullptr;
   std::uint64_t bytes = 0;

@@ -76,7 +76,7 @@ class Folder {
 
   void follow_all() {
     for (int k = 1; k < size_; ++k) {
-      const int r = (me_ + k) % size_;
+      const int r = after(me_, k, size_);
       const bool reads = r >= f_.first && r <= last_;
       if (!reads && f_.gather == Fold::Gather::none) continue;
       Source& s = g_.sources[static_cast<std::size_t>(r)];
@@ -91,7 +91,7 @@ class Folder {
     const Slot& s = g_.slot(q_);
     if (i >= s.ring_slots)
       for (int k = 1; k < size_; ++k) {
-        const int r = (me_ + k) % size_;
+        const int r = after(me_, k, size_);
         if (reads_me(r)) g_.wait_word(progress(r).consumed, at_step(q_, i - s.ring_slots + 1), r);
       }
     std::byte* slot = g_.host().heap().at(s.source_at) + i % s.ring_slots * pieces_.slot;
@@ -150,7 +150,7 @@ class Folder {
 
   void gather(std::uint64_t i) {
     for (int k = 1; k < size_; ++k) {
-      const int r = (me_ + k) % size_;
+      const int r = after(me_, k, size_);
       const std::uint64_t n = pieces_.length(i, slice_bytes(r));
       if (n == 0) continue;
       g_.wait_word(progress(r).consumed, at_step(q_, i + 1), r);

@@ -1,7 +1,5 @@
 #include "transports/shm/framed.hpp"
 
-#include "libcoll/kernels/copy.hpp"
-
 namespace libcoll::xport::shm {
 
 namespace {
@@ -16,13 +14,20 @@ std::size_t first_line(bool one_for_all, int source, int reader, std::size_t lin
   return one_for_all ? 0 : static_cast<std::size_t>(reader < source ? reader : reader - 1) * lines;
 }
 
+// memcpy without the call where sizes are small, as they are for the last line.
+inline void copy_tail(std::byte* to, const std::byte* from, std::uint64_t n) {
+  if (n == 8) std::memcpy(to, from, 8);
+  else if (n == 16) std::memcpy(to, from, 16);
+  else std::memcpy(to, from, n);
+}
+
 void frame(Framed* lines, const std::byte* from, std::uint64_t bytes, std::uint64_t header) {
   for (; bytes >= frame_bytes; bytes -= frame_bytes, from += frame_bytes, ++lines) {
     std::memcpy(lines->payload, from, frame_bytes);
     lines->header.store(header, std::memory_order_release);
   }
   if (bytes == 0) return;
-  std::memcpy(lines->payload, from, bytes);
+  copy_tail(lines->payload, from, bytes);
   lines->header.store(header, std::memory_order_release);
 }
 
@@ -34,7 +39,7 @@ bool arrived(const Framed* lines, std::size_t count, std::uint64_t header) {
 
 void unframe(std::byte* to, const Framed* lines, std::uint64_t bytes) {
   for (; bytes >= frame_bytes; bytes -= frame_bytes, to += frame_bytes, ++lines) std::memcpy(to, lines->payload, frame_bytes);
-  if (bytes != 0) std::memcpy(to, lines->payload, bytes);
+  if (bytes != 0) copy_tail(to, lines->payload, bytes);
 }
 
 // Frames this rank's blocks and publishes its descriptor behind them: a rank that has to wait longer,
@@ -65,7 +70,7 @@ void receive_frames(Group& g, std::uint64_t q, std::uint64_t header, int r, bool
 // Everybody's block, each where reduce_framed and its kin put it; then one pass in rank order.
 void reduce_operands(Group& g, std::uint64_t q, std::uint64_t header, const Plan& plan, bool one_for_all, const void* own, void* to) {
   for (int k = 1; k < g.size(); ++k) {
-    const int r = (g.rank() + k) % g.size();
+    const int r = after(g.rank(), k, g.size());
     receive_frames(g, q, header, r, one_for_all, g.unframed(r), plan.bytes);
     g.operands[static_cast<std::size_t>(r)] = g.unframed(r);
   }
@@ -89,10 +94,10 @@ void move_framed(Group& g, std::uint64_t q, const Plan& plan, const Transfer& t)
     const Wanted& own = g.wanted[static_cast<std::size_t>(g.rank())];
     if (own.bytes != 0 && !t.offer.blocks.empty()) {
       const Block& b = t.offer.blocks[t.one_for_all ? 0 : static_cast<std::size_t>(g.rank())];
-      if (b.data != own.to) kernels::copy(own.to, b.data, own.bytes);
+      if (b.data != own.to) copy_tail(own.to, b.data, own.bytes);
     }
     for (int k = 1; k < g.size(); ++k) {
-      const int r = (g.rank() + k) % g.size();
+      const int r = after(g.rank(), k, g.size());
       if (t.only_source >= 0 && r != t.only_source) continue;
       const Wanted& w = g.wanted[static_cast<std::size_t>(r)];
       receive_frames(g, q, header, r, t.one_for_all, w.to, w.bytes);

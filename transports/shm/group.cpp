@@ -36,6 +36,7 @@ Shape shape_for(int ranks, const Host& host) {
   // The table of a v-form has a row for each reader.
   s.eager_bytes = std::max(s.eager_bytes, (n * sizeof(BlockRow) + page_bytes - 1) / page_bytes * page_bytes);
   s.eager_max = std::max<std::size_t>(s.eager_bytes, 32768);
+  s.symmetric_max = std::max<std::size_t>(s.eager_max, (std::size_t{256} << 10) / n);
   s.slot_bytes = std::clamp<std::size_t>(round_down_pow2(budget / 6), 8192, 65536);
   s.ring_bytes = 3 * s.slot_bytes;
   s.out_bytes = 3 * s.slot_bytes;
@@ -155,6 +156,7 @@ bool Group::leave() {
     for (int r = 0; r < size_; ++r)
       if (r != rank_ && host_.lost(peer(r).local) && !reached(mine_->control->departed, everyone)) return false;
   }
+  surrender_staging();
   return true;
 }
 
@@ -209,7 +211,7 @@ void Group::refuse(std::uint64_t q, int r, const std::string& text) {
   // A peer that has not seen the difference yet may read what was lent: the caller gets it back after that.
   const auto lent = [](Where w) { return w == Where::shared || w == Where::remote; };
   if (lent(slot(q).source) || lent(slot(q).result))
-    for (int k = 1; k < size_; ++k) wait_finished(q, (rank_ + k) % size_);
+    for (int k = 1; k < size_; ++k) wait_finished(q, after(rank_, k, size_));
   throw Error(Errc::mismatch, full, r);
 }
 

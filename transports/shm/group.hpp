@@ -31,6 +31,7 @@ using detail::Plan;
 struct Shape {
   std::size_t eager_bytes = 0;      // of one eager buffer
   std::size_t eager_max = 0;        // bytes up to which a message is staged whole, in staging memory
+  std::size_t symmetric_max = 0;    // the same where all ranks stage and read alike
   std::size_t slot_bytes = 0;       // most that a ring source stages in one round
   std::size_t ring_bytes = 0;       // of this communicator's own ring, for when another has the staging
   std::size_t out_bytes = 0;        // memory; the same for results
@@ -38,7 +39,7 @@ struct Shape {
   std::size_t remote_from = 0;      // bytes from which process_vm_readv pays; ~0: never
   std::size_t stream_from = 0;      // bytes from which results bypass the cache
   bool streamed_staging = false;    // Costs::streamed_staging
-  static constexpr std::size_t framed_bytes = 2 * page_bytes;
+  static constexpr std::size_t framed_bytes = 3 * page_bytes;
   std::size_t area_bytes() const { return page_bytes + framed_bytes + eager_count * eager_bytes + ring_bytes + out_bytes; }
 };
 Shape shape_for(int ranks, const Host&);
@@ -176,6 +177,7 @@ class Group {
   }
   static std::byte* grow(std::vector<std::byte>&, std::size_t bytes);
   bool leased_ = false;             // in the operation in flight
+  void surrender_staging();         // once all members have finished
   bool lease_staging();
   bool staging_idle() const;
   void wait_all_finished(std::uint64_t q);

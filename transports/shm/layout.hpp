@@ -55,7 +55,7 @@ struct alignas(64) Framed {
   std::byte payload[56];
   std::atomic<std::uint64_t> header;
 };
-inline constexpr std::size_t framed_max = 1024;  // bytes of payload that are framed
+inline constexpr std::size_t framed_max = 2048;  // bytes of payload that are framed
 inline constexpr std::size_t framed_lines = (framed_max + 55) / 56 + 1;
 
 // Signature of an operation that a rank could not start because it refused its own arguments.

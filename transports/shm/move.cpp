@@ -19,9 +19,9 @@ class Mover {
   void run() {
     where_ = offer(g_, q_, t_.offer, element_bytes_);
     g_.publish(q_);
-    copy_own();
-    if (t_.reads) follow_all();
     if (where_ == Where::ring) prepare_ring();
+    else copy_own(0, unknown_bytes);
+    if (t_.reads) follow_all();
     const std::uint64_t rounds = std::max(rounds_out_, rounds_in_);
     for (std::uint64_t i = 0; i < rounds; ++i) {
       if (i < rounds_out_) stage(i);
@@ -43,19 +43,22 @@ class Mover {
       if (t_.only_reader != me_) f(t_.only_reader);
       return;
     }
-    for (int k = 1; k < size_; ++k) f((me_ + k) % size_);
+    for (int k = 1; k < size_; ++k) f(after(me_, k, size_));
   }
 
-  void copy_own() {
+  void copy_own(std::uint64_t from, std::uint64_t most) {
     const Wanted& w = g_.wanted[static_cast<std::size_t>(me_)];
-    if (!t_.reads || w.bytes == 0 || t_.offer.blocks.empty()) return;
+    if (!t_.reads || w.bytes <= from || t_.offer.blocks.empty()) return;
     const Block& b = t_.offer.blocks[t_.one_for_all ? 0 : static_cast<std::size_t>(me_)];
-    if (b.data != w.to) kernels::copy(w.to, b.data, std::min(b.bytes, w.bytes));
+    if (b.data == w.to) return;
+    const std::uint64_t n = std::min({b.bytes, w.bytes, from + most < from ? unknown_bytes : from + most}) - from;
+    if (t_.streaming) kernels::copy_streaming(w.to + from, b.data + from, n);
+    else kernels::copy(w.to + from, b.data + from, n);
   }
 
   void follow_all() {
     for (int k = 1; k < size_; ++k) {
-      const int r = (me_ + k) % size_;
+      const int r = after(me_, k, size_);
       if (t_.only_source >= 0 && r != t_.only_source) continue;
       Source& f = g_.sources[static_cast<std::size_t>(r)];
       const Wanted& w = g_.wanted[static_cast<std::size_t>(r)];
@@ -79,7 +82,7 @@ class Mover {
   bool late() const { return where_ == Where::ring && t_.offer.keep; }
   void fetch_late() {
     for (int k = 1; k < size_; ++k) {
-      const int r = (me_ + k) % size_;
+      const int r = after(me_, k, size_);
       const Source& f = g_.sources[static_cast<std::size_t>(r)];
       const Wanted& w = g_.wanted[static_cast<std::size_t>(r)];
       if (f.where != Where::ring && f.where != Where::nowhere) fetch(g_, r, f, w.to, 0, w.bytes, t_.streaming);
@@ -108,11 +111,14 @@ class Mover {
         stage_copy_(slot + place_in_slot(pieces_, t_.one_for_all, me_, static_cast<int>(d)), b.data + pieces_.begin(i), n);
     }
     g_.advance(g_.mine().control->progress.staged, at_step(q_, i + 1));
+    // This rank's own block goes along with what is staged: its source is in the cache now. The last
+    // round takes what is left, should the own block be the largest.
+    copy_own(pieces_.begin(i), i + 1 < rounds_out_ ? pieces_.piece : unknown_bytes);
   }
 
   void consume(std::uint64_t i) {
     for (int k = 1; k < size_; ++k) {
-      const int r = (me_ + k) % size_;
+      const int r = after(me_, k, size_);
       if (t_.only_source >= 0 && r != t_.only_source) continue;
       const Source& f = g_.sources[static_cast<std::size_t>(r)];
       const Wanted& w = g_.wanted[static_cast<std::size_t>(r)];

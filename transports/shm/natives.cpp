@@ -76,7 +76,9 @@ void run_bcast(Group& g, const Args& a, const Plan& plan) {
 void run_allgather(Group& g, const Args& a, const Plan& plan) {
   const std::uint64_t q = g.begin(plan, a);
   want_each(g, a.recv, plan.bytes);
-  move_equal(g, q, plan, {.offer = offer_one(g, a.send, plan.bytes), .one_for_all = true, .streaming = streams(g, plan.bytes * index(g.size()))});
+  Transfer t{.offer = offer_one(g, a.send, plan.bytes), .one_for_all = true, .streaming = streams(g, plan.bytes * index(g.size()))};
+  t.offer.symmetric = true;
+  move_equal(g, q, plan, t);
 }
 
 void run_allgatherv(Group& g, const Args& a, const Plan& plan) {
@@ -131,6 +133,7 @@ void run_alltoall(Group& g, const Args& a, const Plan& plan) {
   want_each(g, a.recv, plan.bytes);
   Transfer t{.offer = offer_each(g, a.send, plan.bytes), .offset = index(g.rank()) * plan.bytes, .streaming = streams(g, plan.bytes * index(g.size()))};
   t.offer.keep = plan.call.in_place != 0;
+  t.offer.symmetric = true;
   move_equal(g, q, plan, t);
 }
 

@@ -99,7 +99,7 @@ Where offer(Group& g, std::uint64_t q, const Offer& o, std::uint32_t element_byt
     s.source_at = in_arena ? heap.offset_of(o.base) : reinterpret_cast<std::uint64_t>(o.base);
     return s.source = in_arena ? Where::shared : Where::remote;
   }
-  if (const std::uint64_t at = total <= shape.eager_max ? g.claim_staging(q, total) : 0; at != 0) {
+  if (const std::uint64_t at = total <= (o.symmetric ? shape.symmetric_max : shape.eager_max) ? g.claim_staging(q, total) : 0; at != 0) {
     put_table(table, true, 0);
     copy_packed(heap.at(at), o, skip, shape.streamed_staging);
     s.source_at = at;

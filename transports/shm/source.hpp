@@ -16,6 +16,7 @@ struct Offer {
   bool tabled = false;              // readers cannot compute their block's place: publish a table
   bool in_line = true;              // may travel in the descriptor (not where that has to tell more)
   bool keep = false;                // the buffer is overwritten meanwhile (in place): never lend it
+  bool symmetric = false;           // all ranks stage and read alike: pieces would not overlap anything
   bool cut_alike = false;           // pieces of one size on all ranks, whatever their largest blocks
   std::uint64_t cut_for(std::uint64_t largest) const { return cut_alike ? unknown_bytes : largest; }
   bool whole(std::size_t ranks) const { return blocks.size() == 1 && ranks != 1; }

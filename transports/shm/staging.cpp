@@ -63,6 +63,12 @@ void Group::release_staging() {
   if (s.owner == this) s.in_use = false;
 }
 
+void Group::surrender_staging() {
+  Staging& s = host_.staging();
+  const std::lock_guard lock(s.mutex);
+  if (s.owner == this) s.owner = nullptr;
+}
+
 Group::~Group() {
   Staging& s = host_.staging();
   const std::lock_guard lock(s.mutex);
