@@ -137,6 +137,7 @@ void Comm::close() {
 
 const Topology& Comm::topology() const { return impl().topology(); }
 std::size_t Comm::shared_memory_bytes() const { return impl().world().host->heap().touched_bytes(); }
+std::size_t Comm::staging_bytes() const { return impl().world().host->staging().allocated_bytes(); }
 void Comm::set_progress_hook(void (*hook)(void*), void* context) noexcept {
   if (impl_) impl_->world().host->hook = {hook, context};
 }

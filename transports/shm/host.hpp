@@ -41,6 +41,11 @@ struct Staging {
   std::size_t bytes = 0;
   class Group* owner = nullptr;
   bool in_use = false;           // the owner is inside an operation that uses it
+
+  std::size_t allocated_bytes() {
+    const std::lock_guard lock(mutex);
+    return offset == 0 ? 0 : bytes;
+  }
 };
 
 class Host {

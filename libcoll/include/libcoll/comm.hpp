@@ -88,6 +88,9 @@ class LIBCOLL_API Comm {
   const Topology& topology() const;
   // Bytes of host memory that this process's share of the world has touched (all communicators).
   std::size_t shared_memory_bytes() const;
+  // Of these at most so many belong to no communicator: memory in which all communicators of the world
+  // stage large private buffers, by turns. 0 until one has.
+  std::size_t staging_bytes() const;
   // How the library would run a call now: one line a person can read.
   std::string describe() const;
 
