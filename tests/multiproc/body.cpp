@@ -23,8 +23,8 @@ bool has_algorithms(Reduction r) { return r == Reduction::allreduce || r == Redu
 
 // The larger the job and the message, the smaller the share of its cases that run.
 double share(const Context& c, std::size_t count) {
-  const double ranks = c.size <= 4 ? 1 : c.size <= 9 ? 0.4 : 0.08;
-  return count <= 1000 ? ranks : count <= 5000 ? ranks * 0.5 : ranks * 0.2;
+  const double ranks = c.size <= 4 ? 1.5 : c.size <= 9 ? 0.5 : 0.12;
+  return count <= 1000 ? ranks : count <= 5000 ? ranks * 0.8 : ranks * 0.5;
 }
 
 // Every defined pair of type and operation.
