@@ -16,14 +16,16 @@ namespace {
 constexpr std::size_t page = 4096, line = 64;
 constexpr int wiped = 0xA5;
 
-void flush_lines(const std::byte* data, std::size_t bytes) {
 #if defined(__x86_64__)
+constexpr bool can_flush = true;
+void flush_lines(const std::byte* data, std::size_t bytes) {
   for (std::size_t i = 0; i < bytes; i += line) _mm_clflush(data + i);
   _mm_mfence();
-#else
-  (void)data, (void)bytes;
-#endif
 }
+#else
+constexpr bool can_flush = false;
+void flush_lines(const std::byte*, std::size_t) {}
+#endif
 
 }  // namespace
 
@@ -55,11 +57,11 @@ Feeder::Feeder(const Shape& shape, Buffers mode, Memory memory, std::size_t cach
   send_stride_ = stride(send_bytes_);
   recv_stride_ = stride(recv_bytes_);
   if (mode == Buffers::cold) {
-    // All ranks must agree on the number of slots, or their generations would differ.
-    const std::size_t message = std::max<std::size_t>(shape.bytes, page);
-    slots_ = std::max<std::size_t>(2 * cache_bytes / message, 2);
-    // Slots start at pages: of small messages all used lines together would stay in the cache.
-    flush_ = shape.bytes < page;
+    // Slots start at pages, so all used lines of small messages together would stay in the cache:
+    // those are flushed instead. All ranks must agree on the number of slots, or their generations
+    // would differ: it follows from the reported size alone.
+    flush_ = can_flush && shape.bytes < page;
+    slots_ = flush_ ? 64 : std::max<std::size_t>(cache_bytes / std::max<std::size_t>(shape.bytes, page), 2);
   }
   sends_ = std::make_unique<Region>(memory, slots_ * send_stride_, comm);
   recvs_ = std::make_unique<Region>(memory, slots_ * recv_stride_, comm);

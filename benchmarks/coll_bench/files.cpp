@@ -50,6 +50,10 @@ ordered_json to_json(const Options& o) {
           {"repetitions", o.repetitions}, {"algorithm", o.algorithm}, {"barrier", o.mpi_barrier ? "mpi" : "ours"}, {"checked", o.check}};
 }
 
+ordered_json to_json(const InstructionCount& c) {
+  return {{"collective", "allreduce"}, {"bytes", 8}, {"per_call", c.per_call}, {"late_fraction", c.late_fraction}, {"calls", c.calls}};
+}
+
 void write_text(const std::string& file, const std::string& text) {
   std::ofstream out(file, std::ios::trunc);
   out << text << std::flush;
@@ -85,18 +89,19 @@ void require_writable(const std::string& file) {
   if (!out) throw std::runtime_error(fmt::format("cannot write {}: {}", file, std::strerror(errno)));
 }
 
-void write_json(const std::string& file, const Options& o, const Machine& m, const std::vector<Cell>& cells) {
+void write_json(const std::string& file, const Options& o, const Machine& m, const std::vector<Cell>& cells,
+                const std::optional<InstructionCount>& instructions) {
   ordered_json j = {{"format", "coll-bench 1"}, {"machine", to_json(m)}, {"options", to_json(o)}};
   for (const Cell& c : cells) j["cells"].push_back(to_json(c));
   for (const SectionSummary& s : summarise(cells))
     j["summary"].push_back({{"collective", info_of(s.coll).name}, {"memory", name_of(s.memory)}, {"geometric_mean", s.geometric_mean},
                             {"worst", s.worst}, {"worst_bytes", s.worst_bytes}});
+  if (instructions) j["instructions"] = to_json(*instructions);
   write_text(file, j.dump(1) + "\n");
 }
 
 void write_json(const std::string& file, const InstructionCount& count) {
-  const ordered_json j = {{"format", "coll-bench 1"},
-                          {"instructions", {{"collective", "allreduce"}, {"bytes", 8}, {"per_call", count.per_call}, {"calls", count.calls}}}};
+  const ordered_json j = {{"format", "coll-bench 1"}, {"instructions", to_json(count)}};
   write_text(file, j.dump(1) + "\n");
 }
 

@@ -39,9 +39,10 @@ Strings environment_of(int rank, const std::string& meeting) {
   Strings all;
   for (char** e = environ; *e != nullptr; ++e)
     if (const std::string_view v(*e); !v.starts_with("LIBCOLL_")) all.emplace_back(v);
-  // Nobody sleeps: a rank that must be woken would cost its peer a system call that is not the call's.
+  // hwloc's x86 component only complains under valgrind. And nobody sleeps: a rank that must be woken would cost its peer a system call that is not the call's.
   for (const char* fixed : {"LIBCOLL_SIZE=2", "LIBCOLL_ARENA_BYTES=64M", "LIBCOLL_CALIBRATE=off", "LIBCOLL_YIELD_US=100000000",
-                            "LIBCOLL_CALL_TIMEOUT=120", "LIBCOLL_TIMEOUT=60"})
+                            "LIBCOLL_CALL_TIMEOUT=120", "LIBCOLL_TIMEOUT=60",
+                            "HWLOC_COMPONENTS=-x86"})
     all.emplace_back(fixed);
   all.push_back(fmt::format("LIBCOLL_RANK={}", rank));
   all.push_back(fmt::format("LIBCOLL_ROOT=unix:{}", meeting));
@@ -82,9 +83,13 @@ std::uint64_t last_number(const std::string& line) { return std::strtoull(line.c
 
 // Everything collected, less what calls of the waiting loop cost. In callgrind's file a call is a
 // "cfn=" line, a "calls=" line, and a line whose last number is the inclusive cost.
-std::uint64_t read_cost(const fs::path& file) {
+struct Cost {
+  std::uint64_t instructions = 0, waits = 0;
+};
+
+Cost read_cost(const fs::path& file) {
   std::ifstream in(file);
-  std::uint64_t total = 0, spinning = 0;
+  std::uint64_t total = 0, spinning = 0, waits = 0;
   bool found = false, in_spin_loop = false, calls_spin_loop = false;
   const auto spins = [](const std::string& name) { return name.find("spin_for_slot") != std::string::npos; };
   for (std::string line; std::getline(in, line);) {
@@ -95,15 +100,17 @@ std::uint64_t read_cost(const fs::path& file) {
       found = true;
     }
     if (!line.starts_with("calls=")) continue;
+    const bool waited = calls_spin_loop && !in_spin_loop;
+    if (waited) waits += std::strtoull(line.c_str() + std::string_view("calls=").size(), nullptr, 10);
     std::getline(in, line);
-    if (calls_spin_loop && !in_spin_loop) spinning += last_number(line);
+    if (waited) spinning += last_number(line);
   }
   if (!found || total == 0)
     throw std::runtime_error(fmt::format("--instructions: callgrind collected nothing ({}): was libcoll.so stripped?", file.string()));
-  return total - spinning;
+  return {total - spinning, waits};
 }
 
-std::uint64_t cost_of(int calls, const fs::path& directory) {
+Cost cost_of(int calls, const fs::path& directory) {
   const std::string self = fs::read_symlink("/proc/self/exe").string();
   const fs::path out = directory / fmt::format("callgrind.{}", calls), log = directory / "valgrind.log";
   const std::string meeting = fmt::format("coll-bench-{}-{}", getpid(), calls);
@@ -129,9 +136,18 @@ InstructionCount count_instructions() {
       fs::remove_all(path, ignored);
     }
   } directory{name};
-  // Start-up, and first calls that make plans, are in both counts.
-  const std::uint64_t less = cost_of(few, directory.path), more = cost_of(many, directory.path);
-  return {.per_call = static_cast<double>(more - less) / (many - few), .calls = many - few};
+  // Start-up, and first calls that make plans, are in both counts. A call that must wait for its peer
+  // also spends a few instructions on entering the waiting loop; where the machine is busy the peer is
+  // late often, so the attempt with the fewest such calls counts.
+  InstructionCount best;
+  for (int attempt = 0; attempt < 5 && (attempt == 0 || best.late_fraction > 0.01); ++attempt) {
+    const Cost less = cost_of(few, directory.path), more = cost_of(many, directory.path);
+    const auto per_call = [](std::uint64_t a, std::uint64_t b) { return (static_cast<double>(b) - static_cast<double>(a)) / (many - few); };
+    const InstructionCount now{.per_call = per_call(less.instructions, more.instructions),
+                               .late_fraction = static_cast<double>(less.waits + more.waits) / (few + many), .calls = many - few};
+    if (attempt == 0 || now.late_fraction < best.late_fraction) best = now;
+  }
+  return best;
 }
 
 void run_counted_calls(int calls) {

@@ -22,7 +22,8 @@ enum ExitCode { all_well = 0, failed = 1, bad_usage = 2 };
 
 struct Results {
   Machine machine;
-  std::vector<Cell> cells;
+  std::vector<Cell> cells = {};
+  std::optional<InstructionCount> instructions = {};
   bool any_failed = false;
 };
 
@@ -36,7 +37,7 @@ std::size_t count_cells(const Options& o, const Job& job) {
 Results measure_all(const Options& o, Job& job) {
   const std::unique_ptr<Library> ours = libcoll_library(job.comm(), o.algorithm), plain = libcoll_library(job.comm(), "");
   const std::unique_ptr<Library> theirs = job.has_mpi() ? mpi::library() : nullptr;
-  Results results{.machine = examine(job, job.has_mpi()), .cells = {}};
+  Results results{.machine = examine(job, job.has_mpi())};
   const Contestants contestants{job, *ours, o.versus_mpi ? theirs.get() : nullptr, o.mpi_barrier ? *theirs : *plain, last_cache_bytes(job)};
   const bool speaks = job.is_first();
   std::optional<Progress> progress;
@@ -63,7 +64,7 @@ Results measure_all(const Options& o, Job& job) {
 // Rank 0, after the job is closed: a plot starts another program, which MPI does not like.
 bool write_files(const Options& o, const Results& r) {
   const std::string json = o.json.empty() && !o.plot.empty() ? o.plot + ".json" : o.json;
-  if (!json.empty()) write_json(json, o, r.machine, r.cells);
+  if (!json.empty()) write_json(json, o, r.machine, r.cells, r.instructions);
   if (!o.csv.empty()) write_csv(o.csv, r.cells);
   if (o.plot.empty()) return true;
   const bool drawn = draw(o.plot, json);
@@ -82,12 +83,13 @@ int run_benchmark(const Options& o) {
     }
     if (job->is_first())
       for (const std::string& file : {o.json, o.csv, o.plot}) require_writable(file);
-    const Results results = measure_all(o, *job);
+    Results results = measure_all(o, *job);
     const bool first = job->is_first();
     job->close();
     if (!first) return results.any_failed ? failed : all_well;
+    if (o.instructions) results.instructions = count_instructions();
     print_summary(results.cells);
-    print_footer(results.machine);
+    print_footer(results.machine, results.instructions);
     return write_files(o, results) && !results.any_failed ? all_well : failed;
   } catch (const std::exception& e) {
     fmt::print(stderr, "coll-bench: rank {}: {}\n", job->rank(), e.what());
@@ -100,7 +102,7 @@ int run_instructions(const Options& o) {
   if (launcher_rank() != 0) return all_well;
   require_writable(o.json);
   const InstructionCount count = count_instructions();
-  fmt::print("instructions: {:.1f} per 8-byte allreduce (spinning excluded)\n", count.per_call);
+  print_instructions(count);
   if (!o.json.empty()) write_json(o.json, count);
   return all_well;
 }
@@ -115,7 +117,7 @@ int main(int argc, char** argv) {
       run_counted_calls(options.instructions_child);
       return all_well;
     }
-    return options.instructions ? run_instructions(options) : run_benchmark(options);
+    return options.collectives.empty() ? run_instructions(options) : run_benchmark(options);
   } catch (const std::exception& e) {
     fmt::print(stderr, "coll-bench: {}\n", e.what());
     return failed;

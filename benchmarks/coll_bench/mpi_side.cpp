@@ -118,8 +118,8 @@ std::string version() {
   MPI_Get_library_version(text, &length);
   std::string all(text);
   std::string first = all.substr(0, all.find('\n'));
-  // Open MPI puts everything on its first line, MPICH only "MPICH Version:" and a number after a tab.
-  if (const std::size_t tab = first.find('\t'); tab != std::string::npos) first[tab] = ' ';
+  // Open MPI puts everything on its first line; MPICH's is "MPICH Version:", a tab and the number.
+  if (first.starts_with("MPICH Version:")) first = fmt::format("MPICH {}", first.substr(first.find_last_of(" \t") + 1));
   return first.substr(0, first.find(", package:"));
 }
 

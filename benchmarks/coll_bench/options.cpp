@@ -104,7 +104,7 @@ void set_collectives(const std::vector<std::string>& names, Options& o) {
 }
 
 void set_values(const Texts& t, Options& o) {
-  if (o.instructions || o.instructions_child > 0) return;
+  if (o.instructions_child > 0 || (o.instructions && t.collectives.empty())) return;
   if (t.collectives.empty()) throw CLI::ValidationError("which collective? For example: coll-bench allreduce (--help has the list)");
   set_collectives(t.collectives, o);
   set_sizes(t.sizes, o);
@@ -120,6 +120,8 @@ void set_values(const Texts& t, Options& o) {
     if (!info_of(c).reduces) continue;
     if (!libcoll::is_defined(o.op, o.dtype))
       throw CLI::ValidationError(fmt::format("{}: {} is not defined on {}", info_of(c).name, t.op, t.dtype));
+    if (o.op == Op::avg && (c == Coll::scan || c == Coll::exscan))
+      throw CLI::ValidationError(fmt::format("{}: avg is not defined for scans", info_of(c).name));
     if (o.versus_mpi && mpi::built_in && !mpi::can_reduce(o.dtype, o.op))
       throw CLI::ValidationError(fmt::format("{}: MPI cannot reduce {} with {}: leave --vs mpi away", info_of(c).name, t.dtype, t.op));
   }
@@ -150,7 +152,8 @@ void set_up(CLI::App& app, Texts& t, Options& o) {
   app.add_option("--json", o.json, "Write everything to FILE (benchmarks/compare.py reads it)")->type_name("FILE");
   app.add_option("--csv", o.csv, "Write the cells to FILE")->type_name("FILE");
   app.add_option("--plot", o.plot, "Draw the cells into FILE (needs python3 with matplotlib)")->type_name("FILE.png");
-  app.add_flag("--instructions", o.instructions, "Count the instructions of an 8-byte allreduce with valgrind, on two ranks that it starts itself");
+  app.add_flag("--instructions", o.instructions, "Count the instructions of an 8-byte allreduce with valgrind, on two ranks that it starts itself; "
+               "alone, or after the named collectives");
   app.add_option("--instructions-child", o.instructions_child)->group("");
 }
 

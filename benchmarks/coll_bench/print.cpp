@@ -118,7 +118,12 @@ void print_summary(const std::vector<Cell>& cells) {
              worst->worst_bytes, info_of(worst->coll).name, name_of(worst->memory));
 }
 
-void print_footer(const Machine& m) {
+void print_instructions(const InstructionCount& count) {
+  fmt::print("instructions: {:.1f} per 8-byte allreduce (spinning excluded){}\n", count.per_call,
+             count.late_fraction > 0.01 ? fmt::format("; busy machine: {:.0f} % of calls entered the waiting loop", 100 * count.late_fraction) : "");
+}
+
+void print_footer(const Machine& m, const std::optional<InstructionCount>& instructions) {
   fmt::print("\n# {} rank{} on {} host{}, {}{}\n", m.ranks, plural(m.ranks), m.hosts, plural(m.hosts), m.cpu,
              m.oversubscribed ? "; RANKS OUTNUMBER CPUs: times include scheduling" : "");
   fmt::print("# CPUs each rank may use: {}\n", m.bindings);
@@ -128,6 +133,10 @@ void print_footer(const Machine& m) {
   fmt::print("# libcoll says: {}\n", m.libcoll_says);
   fmt::print("# clock: {:.0f} ns per reading, contained in every time\n", m.timer_ns);
   fmt::print("# libcoll {}{}{}\n", m.libcoll_version, m.mpi_version.empty() ? "" : "; ", m.mpi_version);
+  if (instructions) {
+    fmt::print("# ");
+    print_instructions(*instructions);
+  }
   std::fflush(stdout);
 }
 

@@ -1,6 +1,7 @@
 // Everything that is printed or written; used by rank 0 only.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,10 +18,12 @@ void print_section(const Options&, const Machine&, Coll, Memory);
 void print_cell(const Options&, const Cell&);
 // Geometric mean of the ratios and worst cell of every section; of comparisons only.
 void print_summary(const std::vector<Cell>&);
-void print_footer(const Machine&);
+void print_footer(const Machine&, const std::optional<InstructionCount>&);
+void print_instructions(const InstructionCount&);
 
 // Throw std::runtime_error naming the file.
-void write_json(const std::string& file, const Options&, const Machine&, const std::vector<Cell>&);
+void write_json(const std::string& file, const Options&, const Machine&, const std::vector<Cell>&,
+                const std::optional<InstructionCount>&);
 void write_csv(const std::string& file, const std::vector<Cell>&);
 void write_json(const std::string& file, const InstructionCount&);
 // Runs benchmarks/plot.py; false, with a message, if that failed.
