@@ -140,7 +140,8 @@ def place_title(figure, results, versus, height):
     against = f" and {machine['mpi']}" if versus else ""
     figure.suptitle(f"libcoll {machine['libcoll']}{against}: latency on {machine['ranks']} ranks", x=0.012, y=1 - 0.12 / height,
                     ha="left", va="top", fontsize=14, color=INK, fontweight="bold")
-    line = f", cache line one way {machine['line_ns']:.0f} ns" if machine["line_ns"] > 0 else ""
+    lines = " to ".join(dict.fromkeys(f"{ns:.0f}" for ns in (machine["line_ns"], machine["line_after_ns"]) if ns > 0))
+    line = f", cache line one way {lines} ns" if lines else ""
     crowd = ", ranks outnumber CPUs" if machine["oversubscribed"] else ""
     figure.text(0.012, 1 - 0.47 / height, f"{machine['cpu']}{line}{crowd}; {options['type']}, {options['buffers']} buffers, median of "
                 f"{options['repetitions']} interleaved repetitions", ha="left", va="top", fontsize=9.5, color="#666666")

@@ -34,7 +34,8 @@ const CollInfo* find_collective(std::string_view name) {
   return nullptr;
 }
 
-Shape make_shape(Coll coll, std::uint64_t bytes, libcoll::DType dtype, libcoll::Op op, int root, int rank, int ranks) {
+Shape make_shape(Coll coll, std::uint64_t bytes, libcoll::DType dtype, libcoll::Op op, int root, int rank,
+                 int ranks) {
   Shape s{.coll = coll, .dtype = dtype, .op = op, .root = root, .rank = rank, .ranks = ranks};
   if (coll == Coll::barrier) return s;
   const std::uint64_t element = s.element_bytes(), n = static_cast<std::uint64_t>(ranks);
@@ -44,14 +45,33 @@ Shape make_shape(Coll coll, std::uint64_t bytes, libcoll::DType dtype, libcoll::
   s.send_count = s.recv_count = s.count;
   const Count all = s.count * ranks;
   switch (coll) {
-    case Coll::reduce_scatter: s.send_count = all; break;
-    case Coll::allgather: case Coll::allgatherv: s.recv_count = all; break;
-    case Coll::gather: case Coll::gatherv: s.recv_count = rank == root ? all : 0; break;
-    case Coll::scatter: case Coll::scatterv: s.send_count = rank == root ? all : 0; break;
-    case Coll::alltoall: case Coll::alltoallv: s.send_count = s.recv_count = all; break;
-    case Coll::bcast: s.send_count = 0; break;
-    case Coll::reduce: if (rank != root) s.recv_count = 0; break;
-    default: break;
+    case Coll::reduce_scatter:
+      s.send_count = all;
+      break;
+    case Coll::allgather:
+    case Coll::allgatherv:
+      s.recv_count = all;
+      break;
+    case Coll::gather:
+    case Coll::gatherv:
+      s.recv_count = rank == root ? all : 0;
+      break;
+    case Coll::scatter:
+    case Coll::scatterv:
+      s.send_count = rank == root ? all : 0;
+      break;
+    case Coll::alltoall:
+    case Coll::alltoallv:
+      s.send_count = s.recv_count = all;
+      break;
+    case Coll::bcast:
+      s.send_count = 0;
+      break;
+    case Coll::reduce:
+      if (rank != root) s.recv_count = 0;
+      break;
+    default:
+      break;
   }
   for (int r = 0; r < ranks; ++r) {
     s.counts.push_back(s.count);
@@ -60,9 +80,11 @@ Shape make_shape(Coll coll, std::uint64_t bytes, libcoll::DType dtype, libcoll::
   return s;
 }
 
-std::vector<std::uint64_t> sizes_for(Coll coll, std::uint64_t min, std::uint64_t max, std::size_t element_bytes, int ranks) {
+std::vector<std::uint64_t> sizes_for(Coll coll, std::uint64_t min, std::uint64_t max,
+                                     std::size_t element_bytes, int ranks) {
   if (coll == Coll::barrier) return {0};
-  const std::uint64_t unit = element_bytes * (coll == Coll::reduce_scatter ? static_cast<std::uint64_t>(ranks) : 1);
+  const std::uint64_t unit =
+      element_bytes * (coll == Coll::reduce_scatter ? static_cast<std::uint64_t>(ranks) : 1);
   std::vector<std::uint64_t> sizes;
   for (std::uint64_t bytes = std::max<std::uint64_t>(min, 1); bytes <= max; bytes *= 2) {
     const std::uint64_t whole = bytes / unit * unit;

@@ -50,7 +50,9 @@ struct Feeder::Region {
 };
 
 Feeder::Feeder(const Shape& shape, Buffers mode, Memory memory, std::size_t cache_bytes, libcoll::Comm& comm)
-    : shape_(shape), mode_(mode), pattern_(shape),
+    : shape_(shape),
+      mode_(mode),
+      pattern_(shape),
       send_bytes_(static_cast<std::size_t>(shape.send_count) * shape.element_bytes()),
       recv_bytes_(static_cast<std::size_t>(shape.recv_count) * shape.element_bytes()) {
   const auto stride = [](std::size_t bytes) { return (bytes + guard_bytes + page - 1) / page * page; };
@@ -102,7 +104,8 @@ bool Feeder::is_right() const {
   const auto untouched = [](const std::byte* p) {
     return std::all_of(p, p + guard_bytes, [](std::byte b) { return b == std::byte{wiped}; });
   };
-  return pattern_.is_right(recv_, generation_) && untouched(send_ + send_bytes_) && untouched(recv_ + recv_bytes_);
+  return pattern_.is_right(recv_, generation_) && untouched(send_ + send_bytes_) &&
+         untouched(recv_ + recv_bytes_);
 }
 
 }  // namespace bench

@@ -25,12 +25,15 @@ namespace fs = std::filesystem;
 
 ordered_json to_json(const Series& s) {
   if (!s.has_times()) return {{"correct", s.correct}, {"error", s.error}};
-  return {{"correct", true}, {"avg_us", s.avg_us()}, {"min_us", s.min_us()}, {"max_us", s.max_us()}, {"p50_us", s.p50},
-          {"p90_us", s.p90}, {"p99_us", s.p99}, {"repetitions_us", s.avg}};
+  return {{"correct", true}, {"avg_us", s.avg_us()}, {"min_us", s.min_us()}, {"max_us", s.max_us()},
+          {"p50_us", s.p50}, {"p90_us", s.p90},      {"p99_us", s.p99},      {"repetitions_us", s.avg}};
 }
 
 ordered_json to_json(const Cell& c) {
-  ordered_json j = {{"collective", info_of(c.coll).name}, {"memory", name_of(c.memory)}, {"bytes", c.bytes}, {"iterations", c.iterations},
+  ordered_json j = {{"collective", info_of(c.coll).name},
+                    {"memory", name_of(c.memory)},
+                    {"bytes", c.bytes},
+                    {"iterations", c.iterations},
                     {"libcoll", to_json(c.ours)}};
   if (c.versus) j["mpi"] = to_json(c.theirs);
   if (c.has_ratio()) {
@@ -41,17 +44,36 @@ ordered_json to_json(const Cell& c) {
 }
 
 ordered_json to_json(const Machine& m) {
-  return {{"ranks", m.ranks}, {"hosts", m.hosts}, {"cpu", m.cpu}, {"bindings", m.bindings}, {"oversubscribed", m.oversubscribed},
-          {"line_ns", m.line_ns}, {"timer_ns", m.timer_ns}, {"libcoll_says", m.libcoll_says}, {"libcoll", m.libcoll_version}, {"mpi", m.mpi_version}};
+  return {{"ranks", m.ranks},
+          {"hosts", m.hosts},
+          {"cpu", m.cpu},
+          {"bindings", m.bindings},
+          {"oversubscribed", m.oversubscribed},
+          {"line_ns", m.line_ns},
+          {"line_after_ns", m.line_after_ns},
+          {"timer_ns", m.timer_ns},
+          {"libcoll_says", m.libcoll_says},
+          {"libcoll", m.libcoll_version},
+          {"mpi", m.mpi_version}};
 }
 
 ordered_json to_json(const Options& o) {
-  return {{"type", o.dtype_name}, {"op", libcoll::name_of(o.op)}, {"root", o.root}, {"buffers", name_of(o.buffers)},
-          {"repetitions", o.repetitions}, {"algorithm", o.algorithm}, {"barrier", o.mpi_barrier ? "mpi" : "ours"}, {"checked", o.check}};
+  return {{"type", o.dtype_name},
+          {"op", libcoll::name_of(o.op)},
+          {"root", o.root},
+          {"buffers", name_of(o.buffers)},
+          {"repetitions", o.repetitions},
+          {"algorithm", o.algorithm},
+          {"barrier", o.mpi_barrier ? "mpi" : "ours"},
+          {"checked", o.check}};
 }
 
 ordered_json to_json(const InstructionCount& c) {
-  return {{"collective", "allreduce"}, {"bytes", 8}, {"per_call", c.per_call}, {"late_fraction", c.late_fraction}, {"calls", c.calls}};
+  return {{"collective", "allreduce"},
+          {"bytes", 8},
+          {"per_call", c.per_call},
+          {"late_fraction", c.late_fraction},
+          {"calls", c.calls}};
 }
 
 void write_text(const std::string& file, const std::string& text) {
@@ -64,7 +86,9 @@ void write_text(const std::string& file, const std::string& text) {
 std::optional<fs::path> find_plot_script() {
   std::error_code ignored;
   const fs::path self = fs::read_symlink("/proc/self/exe", ignored).parent_path();
-  for (const fs::path& p : {self / "plot.py", self / "../share/libcoll/plot.py", self / "../../../benchmarks/plot.py", fs::path(COLL_BENCH_SOURCE_DIR) / "plot.py"})
+  for (const fs::path& p :
+       {self / "plot.py", self / "../share/libcoll/plot.py", self / "../../../benchmarks/plot.py",
+        fs::path(COLL_BENCH_SOURCE_DIR) / "plot.py"})
     if (fs::exists(p, ignored)) return p.lexically_normal();
   return {};
 }
@@ -94,8 +118,11 @@ void write_json(const std::string& file, const Options& o, const Machine& m, con
   ordered_json j = {{"format", "coll-bench 1"}, {"machine", to_json(m)}, {"options", to_json(o)}};
   for (const Cell& c : cells) j["cells"].push_back(to_json(c));
   for (const SectionSummary& s : summarise(cells))
-    j["summary"].push_back({{"collective", info_of(s.coll).name}, {"memory", name_of(s.memory)}, {"geometric_mean", s.geometric_mean},
-                            {"worst", s.worst}, {"worst_bytes", s.worst_bytes}});
+    j["summary"].push_back({{"collective", info_of(s.coll).name},
+                            {"memory", name_of(s.memory)},
+                            {"geometric_mean", s.geometric_mean},
+                            {"worst", s.worst},
+                            {"worst_bytes", s.worst_bytes}});
   if (instructions) j["instructions"] = to_json(*instructions);
   write_text(file, j.dump(1) + "\n");
 }
@@ -106,11 +133,16 @@ void write_json(const std::string& file, const InstructionCount& count) {
 }
 
 void write_csv(const std::string& file, const std::vector<Cell>& cells) {
-  std::string text = "collective,memory,bytes,iterations,libcoll_us,libcoll_min_us,libcoll_max_us,mpi_us,mpi_min_us,mpi_max_us,ratio\n";
-  const auto times = [](const Series& s) { return s.has_times() ? fmt::format("{:.4f},{:.4f},{:.4f}", s.avg_us(), s.min_us(), s.max_us()) : ",,"; };
+  std::string text =
+      "collective,memory,bytes,iterations,libcoll_us,libcoll_min_us,libcoll_max_us,mpi_us,mpi_min_us,mpi_max_"
+      "us,ratio\n";
+  const auto times = [](const Series& s) {
+    return s.has_times() ? fmt::format("{:.4f},{:.4f},{:.4f}", s.avg_us(), s.min_us(), s.max_us()) : ",,";
+  };
   for (const Cell& c : cells)
-    text += fmt::format("{},{},{},{},{},{},{}\n", info_of(c.coll).name, name_of(c.memory), c.bytes, c.iterations, times(c.ours), times(c.theirs),
-                        c.has_ratio() ? fmt::format("{:.4f}", c.ratio()) : "");
+    text +=
+        fmt::format("{},{},{},{},{},{},{}\n", info_of(c.coll).name, name_of(c.memory), c.bytes, c.iterations,
+                    times(c.ours), times(c.theirs), c.has_ratio() ? fmt::format("{:.4f}", c.ratio()) : "");
   write_text(file, text);
 }
 
@@ -126,7 +158,10 @@ bool draw(const std::string& png, const std::string& json) {
     if (code == 0) return true;
     if (code != 3 && code != 127) break;  // 3: this python has no matplotlib
   }
-  fmt::print(stderr, "coll-bench: --plot: {} failed (it needs python3 with matplotlib: apt install python3-matplotlib)\n", script->string());
+  fmt::print(
+      stderr,
+      "coll-bench: --plot: {} failed (it needs python3 with matplotlib: apt install python3-matplotlib)\n",
+      script->string());
   return false;
 }
 

@@ -39,10 +39,11 @@ Strings environment_of(int rank, const std::string& meeting) {
   Strings all;
   for (char** e = environ; *e != nullptr; ++e)
     if (const std::string_view v(*e); !v.starts_with("LIBCOLL_")) all.emplace_back(v);
-  // hwloc's x86 component only complains under valgrind. And nobody sleeps: a rank that must be woken would cost its peer a system call that is not the call's.
-  for (const char* fixed : {"LIBCOLL_SIZE=2", "LIBCOLL_ARENA_BYTES=64M", "LIBCOLL_CALIBRATE=off", "LIBCOLL_YIELD_US=100000000",
-                            "LIBCOLL_CALL_TIMEOUT=120", "LIBCOLL_TIMEOUT=60",
-                            "HWLOC_COMPONENTS=-x86"})
+  // hwloc's x86 component only complains under valgrind. And nobody sleeps: a rank that must be woken would
+  // cost its peer a system call that is not the call's.
+  for (const char* fixed :
+       {"LIBCOLL_SIZE=2", "LIBCOLL_ARENA_BYTES=64M", "LIBCOLL_CALIBRATE=off", "LIBCOLL_YIELD_US=100000000",
+        "LIBCOLL_CALL_TIMEOUT=120", "LIBCOLL_TIMEOUT=60", "HWLOC_COMPONENTS=-x86"})
     all.emplace_back(fixed);
   all.push_back(fmt::format("LIBCOLL_RANK={}", rank));
   all.push_back(fmt::format("LIBCOLL_ROOT=unix:{}", meeting));
@@ -51,10 +52,12 @@ Strings environment_of(int rank, const std::string& meeting) {
 
 pid_t start(Strings arguments, Strings environment) {
   pid_t child = 0;
-  if (const int error = posix_spawnp(&child, arguments[0].c_str(), nullptr, nullptr, pointers(arguments).data(), pointers(environment).data());
+  if (const int error = posix_spawnp(&child, arguments[0].c_str(), nullptr, nullptr,
+                                     pointers(arguments).data(), pointers(environment).data());
       error != 0)
-    throw std::runtime_error(fmt::format("--instructions: cannot start {}{}", arguments[0],
-                                         arguments[0] == "valgrind" ? ": is valgrind installed? (apt install valgrind)" : ""));
+    throw std::runtime_error(
+        fmt::format("--instructions: cannot start {}{}", arguments[0],
+                    arguments[0] == "valgrind" ? ": is valgrind installed? (apt install valgrind)" : ""));
   return child;
 }
 
@@ -79,7 +82,9 @@ void wait_for_both(pid_t a, pid_t b) {
   if (failed) throw std::runtime_error("--instructions: a rank failed; its message is above");
 }
 
-std::uint64_t last_number(const std::string& line) { return std::strtoull(line.c_str() + line.find_last_of(' ') + 1, nullptr, 10); }
+std::uint64_t last_number(const std::string& line) {
+  return std::strtoull(line.c_str() + line.find_last_of(' ') + 1, nullptr, 10);
+}
 
 // Everything collected, less what calls of the waiting loop cost. In callgrind's file a call is a
 // "cfn=" line, a "calls=" line, and a line whose last number is the inclusive cost.
@@ -106,7 +111,8 @@ Cost read_cost(const fs::path& file) {
     if (waited) spinning += last_number(line);
   }
   if (!found || total == 0)
-    throw std::runtime_error(fmt::format("--instructions: callgrind collected nothing ({}): was libcoll.so stripped?", file.string()));
+    throw std::runtime_error(fmt::format(
+        "--instructions: callgrind collected nothing ({}): was libcoll.so stripped?", file.string()));
   return {total - spinning, waits};
 }
 
@@ -115,8 +121,13 @@ Cost cost_of(int calls, const fs::path& directory) {
   const fs::path out = directory / fmt::format("callgrind.{}", calls), log = directory / "valgrind.log";
   const std::string meeting = fmt::format("coll-bench-{}-{}", getpid(), calls);
   const Strings child = {self, fmt::format("--instructions-child={}", calls)};
-  Strings counted = {"valgrind", "--tool=callgrind", "--toggle-collect=libcoll::Comm::allreduce(*", "--compress-strings=no", "--compress-pos=no",
-                     "--callgrind-out-file=" + out.string(), "--log-file=" + log.string()};
+  Strings counted = {"valgrind",
+                     "--tool=callgrind",
+                     "--toggle-collect=libcoll::Comm::allreduce(*",
+                     "--compress-strings=no",
+                     "--compress-pos=no",
+                     "--callgrind-out-file=" + out.string(),
+                     "--log-file=" + log.string()};
   counted.insert(counted.end(), child.begin(), child.end());
   const pid_t first = start(counted, environment_of(0, meeting));
   wait_for_both(first, start(child, environment_of(1, meeting)));
@@ -128,7 +139,8 @@ Cost cost_of(int calls, const fs::path& directory) {
 InstructionCount count_instructions() {
   constexpr int few = 1000, many = 6000;
   std::string name = (fs::temp_directory_path() / "coll-bench-XXXXXX").string();
-  if (mkdtemp(name.data()) == nullptr) throw std::runtime_error("--instructions: cannot make a directory for callgrind's files");
+  if (mkdtemp(name.data()) == nullptr)
+    throw std::runtime_error("--instructions: cannot make a directory for callgrind's files");
   const struct Cleaner {
     fs::path path;
     ~Cleaner() {
@@ -142,9 +154,12 @@ InstructionCount count_instructions() {
   InstructionCount best;
   for (int attempt = 0; attempt < 5 && (attempt == 0 || best.late_fraction > 0.01); ++attempt) {
     const Cost less = cost_of(few, directory.path), more = cost_of(many, directory.path);
-    const auto per_call = [](std::uint64_t a, std::uint64_t b) { return (static_cast<double>(b) - static_cast<double>(a)) / (many - few); };
+    const auto per_call = [](std::uint64_t a, std::uint64_t b) {
+      return (static_cast<double>(b) - static_cast<double>(a)) / (many - few);
+    };
     const InstructionCount now{.per_call = per_call(less.instructions, more.instructions),
-                               .late_fraction = static_cast<double>(less.waits + more.waits) / (few + many), .calls = many - few};
+                               .late_fraction = static_cast<double>(less.waits + more.waits) / (few + many),
+                               .calls = many - few};
     if (attempt == 0 || now.late_fraction < best.late_fraction) best = now;
   }
   return best;

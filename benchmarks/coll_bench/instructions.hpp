@@ -4,7 +4,7 @@
 namespace bench {
 
 struct InstructionCount {
-  double per_call = 0;  // from the entry of Comm::allreduce to its return, without the waiting loop
+  double per_call = 0;       // from the entry of Comm::allreduce to its return, without the waiting loop
   double late_fraction = 0;  // of calls that had to wait for the peer
   int calls = 0;
 };

@@ -15,8 +15,10 @@ Job::Job(bool with_mpi) : with_mpi_(with_mpi) {
   if (with_mpi) {
     mpi::start();
     if (mpi::size() == 1 && launcher_size() > 1)
-      throw std::runtime_error(fmt::format("started as one of {} ranks, but the MPI this was built with ({}) knows of one only: "
-                                           "use that MPI's own mpirun", launcher_size(), mpi::version()));
+      throw std::runtime_error(
+          fmt::format("started as one of {} ranks, but the MPI this was built with ({}) knows of one only: "
+                      "use that MPI's own mpirun",
+                      launcher_size(), mpi::version()));
     comm_ = mpi::make_comm();
   } else {
     comm_ = libcoll::Comm::from_environment();
@@ -30,16 +32,19 @@ void Job::close() {
   if (talk_) talk_.close();
   comm_.close();
   if (with_mpi_) mpi::stop();
+  closed_ = true;
 }
 
 void Job::abort() {
-  if (with_mpi_) mpi::abort();
+  if (with_mpi_ && !closed_) mpi::abort();
   std::_Exit(1);
 }
 
 void Job::allgather(const void* send, void* recv, std::size_t bytes) {
-  if (with_mpi_) mpi::allgather(send, recv, bytes);
-  else talk_.allgather(send, recv, static_cast<libcoll::Count>(bytes), libcoll::DType::byte);
+  if (with_mpi_)
+    mpi::allgather(send, recv, bytes);
+  else
+    talk_.allgather(send, recv, static_cast<libcoll::Count>(bytes), libcoll::DType::byte);
 }
 
 bool Job::everybody(bool mine) {

@@ -33,7 +33,7 @@ class Job {
   bool everybody(bool mine);
 
  private:
-  bool with_mpi_;
+  bool with_mpi_, closed_ = false;
   int rank_ = 0, size_ = 1;
   libcoll::Comm comm_, talk_;  // talk_ is used without MPI only
 };

@@ -48,7 +48,8 @@ void timed_loop(Loop& loop, const Call& call) {
     const Clock::time_point start = Clock::now();
     call(send, recv);
     const Clock::time_point end = Clock::now();
-    if (i >= 0) loop.us[static_cast<std::size_t>(i)] = std::chrono::duration<float, std::micro>(end - start).count();
+    if (i >= 0)
+      loop.us[static_cast<std::size_t>(i)] = std::chrono::duration<float, std::micro>(end - start).count();
   }
   loop.separator.barrier();
 }

@@ -22,7 +22,9 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-double ns_since(Clock::time_point t) { return std::chrono::duration<double, std::nano>(Clock::now() - t).count(); }
+double ns_since(Clock::time_point t) {
+  return std::chrono::duration<double, std::nano>(Clock::now() - t).count();
+}
 
 std::string cpu_model() {
   std::ifstream in("/proc/cpuinfo");
@@ -63,7 +65,9 @@ class SharedLines {
     alignas(128) std::atomic<std::uint32_t> ping;
     alignas(128) std::atomic<std::uint32_t> pong;
   };
-  struct Address { int pid, fd; };
+  struct Address {
+    int pid, fd;
+  };
 
   Address create() {
     fd_ = memfd_create("coll-bench", MFD_CLOEXEC);
@@ -117,12 +121,14 @@ double ping_pong_ns(SharedLines::Lines& lines, bool first) {
   return best;
 }
 
-double line_transfer_ns(Job& job, bool one_host) {
+}  // namespace
+
+double line_transfer_ns(Job& job) {
   SharedLines lines;
   SharedLines::Address address{-1, -1};
   if (job.is_first()) address = lines.create();
   address = job.all(address)[0];
-  if (job.rank() == 1 && one_host) lines.open(address);
+  if (job.rank() == 1 && job.comm().topology().host_count() == 1) lines.open(address);
   const bool plays = job.rank() <= 1;
   const bool ready = job.everybody(!plays || lines.get() != nullptr);
   double mine = -1;
@@ -130,23 +136,23 @@ double line_transfer_ns(Job& job, bool one_host) {
   return job.all(mine)[0];  // the others wait here, and may be in the way
 }
 
-}  // namespace
-
 Machine examine(Job& job, bool with_mpi) {
   Machine m;
   const libcoll::Topology& topology = job.comm().topology();
   m.ranks = job.size();
   m.hosts = topology.host_count();
-  m.oversubscribed = std::any_of(topology.hosts.begin(), topology.hosts.end(), [](const auto& h) { return h.oversubscribed; });
+  m.oversubscribed = std::any_of(topology.hosts.begin(), topology.hosts.end(),
+                                 [](const auto& h) { return h.oversubscribed; });
   m.cpu = cpu_model();
   std::array<char, 64> mine{};
   binding().copy(mine.data(), mine.size() - 1);
   const auto bindings = job.all(mine);
-  for (std::size_t r = 0; r < bindings.size() && r < 8; ++r) m.bindings += fmt::format("{}{}", r == 0 ? "" : " | ", bindings[r].data());
+  for (std::size_t r = 0; r < bindings.size() && r < 8; ++r)
+    m.bindings += fmt::format("{}{}", r == 0 ? "" : " | ", bindings[r].data());
   if (bindings.size() > 8) m.bindings += " | ...";
   const std::vector<double> costs = job.all(timer_cost_ns());
   m.timer_ns = std::accumulate(costs.begin(), costs.end(), 0.0) / static_cast<double>(costs.size());
-  m.line_ns = line_transfer_ns(job, m.hosts == 1);
+  m.line_ns = line_transfer_ns(job);
   m.libcoll_says = job.comm().describe();
   m.libcoll_version = libcoll_version();
   if (with_mpi) m.mpi_version = mpi::version();

@@ -30,15 +30,18 @@ struct Results {
 std::size_t count_cells(const Options& o, const Job& job) {
   std::size_t n = 0;
   for (const Coll c : o.collectives)
-    n += sizes_for(c, o.min_bytes, o.max_bytes, libcoll::size_of(o.dtype), job.size()).size() * (c == Coll::barrier ? 1 : o.memories.size());
+    n += sizes_for(c, o.min_bytes, o.max_bytes, libcoll::size_of(o.dtype), job.size()).size() *
+         (c == Coll::barrier ? 1 : o.memories.size());
   return n;
 }
 
 Results measure_all(const Options& o, Job& job) {
-  const std::unique_ptr<Library> ours = libcoll_library(job.comm(), o.algorithm), plain = libcoll_library(job.comm(), "");
+  const std::unique_ptr<Library> ours = libcoll_library(job.comm(), o.algorithm),
+                                 plain = libcoll_library(job.comm(), "");
   const std::unique_ptr<Library> theirs = job.has_mpi() ? mpi::library() : nullptr;
   Results results{.machine = examine(job, job.has_mpi())};
-  const Contestants contestants{job, *ours, o.versus_mpi ? theirs.get() : nullptr, o.mpi_barrier ? *theirs : *plain, last_cache_bytes(job)};
+  const Contestants contestants{job, *ours, o.versus_mpi ? theirs.get() : nullptr,
+                                o.mpi_barrier ? *theirs : *plain, last_cache_bytes(job)};
   const bool speaks = job.is_first();
   std::optional<Progress> progress;
   if (speaks) {
@@ -49,7 +52,8 @@ Results measure_all(const Options& o, Job& job) {
     for (const Memory memory : o.memories) {
       if (coll == Coll::barrier && memory != o.memories.front()) continue;  // it has no buffers
       if (speaks) print_section(o, results.machine, coll, memory);
-      for (const std::uint64_t bytes : sizes_for(coll, o.min_bytes, o.max_bytes, libcoll::size_of(o.dtype), job.size())) {
+      for (const std::uint64_t bytes :
+           sizes_for(coll, o.min_bytes, o.max_bytes, libcoll::size_of(o.dtype), job.size())) {
         if (progress) progress->at(info_of(coll).name, bytes);
         results.cells.push_back(measure(contestants, o, coll, memory, bytes));
         results.any_failed = results.any_failed || results.cells.back().failed();
@@ -58,6 +62,7 @@ Results measure_all(const Options& o, Job& job) {
       }
     }
   }
+  results.machine.line_after_ns = line_transfer_ns(job);
   return results;
 }
 
@@ -72,12 +77,23 @@ bool write_files(const Options& o, const Results& r) {
   return drawn;
 }
 
+// The times are not lost if this fails.
+void count_into(Results& r) {
+  try {
+    r.instructions = count_instructions();
+  } catch (const std::exception& e) {
+    fmt::print(stderr, "coll-bench: {}\n", e.what());
+    r.any_failed = true;
+  }
+}
+
 int run_benchmark(const Options& o) {
   std::optional<Job> job;
   job.emplace(o.needs_mpi());
   try {
     if (o.root >= job->size()) {
-      if (job->is_first()) fmt::print(stderr, "coll-bench: --root {}: there are {} ranks\n", o.root, job->size());
+      if (job->is_first())
+        fmt::print(stderr, "coll-bench: --root {}: there are {} ranks\n", o.root, job->size());
       job->close();
       return bad_usage;
     }
@@ -86,8 +102,9 @@ int run_benchmark(const Options& o) {
     Results results = measure_all(o, *job);
     const bool first = job->is_first();
     job->close();
-    if (!first) return results.any_failed ? failed : all_well;
-    if (o.instructions) results.instructions = count_instructions();
+    // One rank tells the launcher: a failure of another would make it kill rank 0 before it has written.
+    if (!first) return all_well;
+    if (o.instructions) count_into(results);
     print_summary(results.cells);
     print_footer(results.machine, results.instructions);
     return write_files(o, results) && !results.any_failed ? all_well : failed;

@@ -24,7 +24,8 @@ std::string first_complaint(Job& job, const std::string& mine) {
 
 // Two calls into wiped buffers, before anything is timed. Errors are results too: a refused call
 // (an algorithm that does not exist, say) is refused on every rank.
-void try_out(const Contestants& c, const Shape& shape, Feeder& feeder, Library& library, bool check, Series& series) {
+void try_out(const Contestants& c, const Shape& shape, Feeder& feeder, Library& library, bool check,
+             Series& series) {
   std::string complaint;
   bool correct = true;
   for (int i = 0; i < 2 && complaint.empty(); ++i) {
@@ -42,7 +43,8 @@ void try_out(const Contestants& c, const Shape& shape, Feeder& feeder, Library& 
 }
 
 double percentile(std::vector<float>& sorted, double p) {
-  return sorted[std::min(sorted.size() - 1, static_cast<std::size_t>(p * static_cast<double>(sorted.size())))];
+  return sorted[std::min(sorted.size() - 1,
+                         static_cast<std::size_t>(p * static_cast<double>(sorted.size())))];
 }
 
 // One contestant's blocks of one cell.
@@ -60,7 +62,8 @@ class Runner {
     try {
       library_.run(shape_, loop);
     } catch (const std::exception& e) {
-      fmt::print(stderr, "coll-bench: rank {}: {} of {} bytes: {}\n", c_.job.rank(), info_of(shape_.coll).name, shape_.bytes, e.what());
+      fmt::print(stderr, "coll-bench: rank {}: {} of {} bytes: {}\n", c_.job.rank(),
+                 info_of(shape_.coll).name, shape_.bytes, e.what());
       c_.job.abort();
     }
     if (o_.check && !c_.job.everybody(feeder_.is_right())) {
@@ -83,7 +86,8 @@ class Runner {
   void add(const std::vector<float>& us) {
     const double mean = std::accumulate(us.begin(), us.end(), 0.0) / static_cast<double>(us.size());
     const std::vector<double> means = c_.job.all(mean);
-    series_.avg.push_back(std::accumulate(means.begin(), means.end(), 0.0) / static_cast<double>(means.size()));
+    series_.avg.push_back(std::accumulate(means.begin(), means.end(), 0.0) /
+                          static_cast<double>(means.size()));
     series_.min.push_back(*std::min_element(means.begin(), means.end()));
     series_.max.push_back(*std::max_element(means.begin(), means.end()));
     if (!o_.full && o_.json.empty()) return;
@@ -112,7 +116,10 @@ double median(std::vector<double> v) {
 
 Cell measure(const Contestants& c, const Options& o, Coll coll, Memory memory, std::uint64_t bytes) {
   const Shape shape = make_shape(coll, bytes, o.dtype, o.op, o.root, c.job.rank(), c.job.size());
-  Cell cell{.coll = coll, .memory = memory, .bytes = shape.bytes, .iterations = o.iterations_for(shape.bytes),
+  Cell cell{.coll = coll,
+            .memory = memory,
+            .bytes = shape.bytes,
+            .iterations = o.iterations_for(shape.bytes),
             .versus = c.theirs != nullptr};
   Feeder feeder(shape, o.buffers, memory, c.cache_bytes, c.job.comm());
   Runner ours(c, o, shape, feeder, c.ours, cell.ours);
@@ -128,7 +135,8 @@ Cell measure(const Contestants& c, const Options& o, Coll coll, Memory memory, s
     Runner& second = r % 2 == 0 ? theirs : ours;
     first.block();
     second.block();
-    if (ours.usable() && theirs.usable()) cell.ratios.push_back(cell.theirs.avg.back() / cell.ours.avg.back());
+    if (ours.usable() && theirs.usable())
+      cell.ratios.push_back(cell.theirs.avg.back() / cell.ours.avg.back());
   }
   if (!ours.usable() || !theirs.usable()) cell.ratios.clear();
   ours.finish();

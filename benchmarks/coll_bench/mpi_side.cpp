@@ -19,42 +19,69 @@ using libcoll::Op;
 
 std::optional<MPI_Datatype> type_of(DType t) {
   switch (t) {
-    case DType::i8: return MPI_SIGNED_CHAR;
-    case DType::i16: return MPI_INT16_T;
-    case DType::i32: return MPI_INT;
-    case DType::i64: return MPI_INT64_T;
-    case DType::u8: return MPI_UINT8_T;
-    case DType::u16: return MPI_UINT16_T;
-    case DType::u32: return MPI_UINT32_T;
-    case DType::u64: return MPI_UINT64_T;
-    case DType::f32: return MPI_FLOAT;
-    case DType::f64: return MPI_DOUBLE;
-    case DType::c64: return MPI_C_FLOAT_COMPLEX;
-    case DType::c128: return MPI_C_DOUBLE_COMPLEX;
-    case DType::boolean: return MPI_C_BOOL;
-    case DType::byte: return MPI_BYTE;
-    default: return {};  // f16, bf16, fp8
+    case DType::i8:
+      return MPI_SIGNED_CHAR;
+    case DType::i16:
+      return MPI_INT16_T;
+    case DType::i32:
+      return MPI_INT;
+    case DType::i64:
+      return MPI_INT64_T;
+    case DType::u8:
+      return MPI_UINT8_T;
+    case DType::u16:
+      return MPI_UINT16_T;
+    case DType::u32:
+      return MPI_UINT32_T;
+    case DType::u64:
+      return MPI_UINT64_T;
+    case DType::f32:
+      return MPI_FLOAT;
+    case DType::f64:
+      return MPI_DOUBLE;
+    case DType::c64:
+      return MPI_C_FLOAT_COMPLEX;
+    case DType::c128:
+      return MPI_C_DOUBLE_COMPLEX;
+    case DType::boolean:
+      return MPI_C_BOOL;
+    case DType::byte:
+      return MPI_BYTE;
+    default:
+      return {};  // f16, bf16, fp8
   }
 }
 
 std::optional<MPI_Op> op_of(Op op) {
   switch (op) {
-    case Op::sum: return MPI_SUM;
-    case Op::prod: return MPI_PROD;
-    case Op::min: return MPI_MIN;
-    case Op::max: return MPI_MAX;
-    case Op::land: return MPI_LAND;
-    case Op::lor: return MPI_LOR;
-    case Op::lxor: return MPI_LXOR;
-    case Op::band: return MPI_BAND;
-    case Op::bor: return MPI_BOR;
-    case Op::bxor: return MPI_BXOR;
-    default: return {};  // avg
+    case Op::sum:
+      return MPI_SUM;
+    case Op::prod:
+      return MPI_PROD;
+    case Op::min:
+      return MPI_MIN;
+    case Op::max:
+      return MPI_MAX;
+    case Op::land:
+      return MPI_LAND;
+    case Op::lor:
+      return MPI_LOR;
+    case Op::lxor:
+      return MPI_LXOR;
+    case Op::band:
+      return MPI_BAND;
+    case Op::bor:
+      return MPI_BOR;
+    case Op::bxor:
+      return MPI_BXOR;
+    default:
+      return {};  // avg
   }
 }
 
 void check(int code) {
-  if (code == MPI_SUCCESS) [[likely]] return;
+  if (code == MPI_SUCCESS) [[likely]]
+    return;
   char text[MPI_MAX_ERROR_STRING] = {};
   int length = 0;
   MPI_Error_string(code, text, &length);
@@ -62,7 +89,8 @@ void check(int code) {
 }
 
 int to_int(Count n) {
-  if (n > std::numeric_limits<int>::max()) throw std::runtime_error(fmt::format("MPI: count {} does not fit an int", n));
+  if (n > std::numeric_limits<int>::max())
+    throw std::runtime_error(fmt::format("MPI: count {} does not fit an int", n));
   return static_cast<int>(n);
 }
 
@@ -88,21 +116,51 @@ void MpiLibrary::run(const Shape& s, Loop& loop) {
   for (const Count d : s.displs) displ_list.push_back(to_int(d * scale));
   const int *counts = count_list.data(), *displs = displ_list.data();
   switch (s.coll) {
-    case Coll::barrier: return timed_loop(loop, [&](void*, void*) { check(MPI_Barrier(comm)); });
-    case Coll::bcast: return timed_loop(loop, [&](void*, void* recv) { check(MPI_Bcast(recv, n, t, root, comm)); });
-    case Coll::reduce: return timed_loop(loop, [&](void* send, void* recv) { check(MPI_Reduce(send, recv, n, t, op, root, comm)); });
-    case Coll::allreduce: return timed_loop(loop, [&](void* send, void* recv) { check(MPI_Allreduce(send, recv, n, t, op, comm)); });
-    case Coll::reduce_scatter: return timed_loop(loop, [&](void* send, void* recv) { check(MPI_Reduce_scatter_block(send, recv, n, t, op, comm)); });
-    case Coll::allgather: return timed_loop(loop, [&](void* send, void* recv) { check(MPI_Allgather(send, n, t, recv, n, t, comm)); });
-    case Coll::gather: return timed_loop(loop, [&](void* send, void* recv) { check(MPI_Gather(send, n, t, recv, n, t, root, comm)); });
-    case Coll::scatter: return timed_loop(loop, [&](void* send, void* recv) { check(MPI_Scatter(send, n, t, recv, n, t, root, comm)); });
-    case Coll::alltoall: return timed_loop(loop, [&](void* send, void* recv) { check(MPI_Alltoall(send, n, t, recv, n, t, comm)); });
-    case Coll::scan: return timed_loop(loop, [&](void* send, void* recv) { check(MPI_Scan(send, recv, n, t, op, comm)); });
-    case Coll::exscan: return timed_loop(loop, [&](void* send, void* recv) { check(MPI_Exscan(send, recv, n, t, op, comm)); });
-    case Coll::allgatherv: return timed_loop(loop, [&](void* send, void* recv) { check(MPI_Allgatherv(send, n, t, recv, counts, displs, t, comm)); });
-    case Coll::gatherv: return timed_loop(loop, [&](void* send, void* recv) { check(MPI_Gatherv(send, n, t, recv, counts, displs, t, root, comm)); });
-    case Coll::scatterv: return timed_loop(loop, [&](void* send, void* recv) { check(MPI_Scatterv(send, counts, displs, t, recv, n, t, root, comm)); });
-    case Coll::alltoallv: return timed_loop(loop, [&](void* send, void* recv) { check(MPI_Alltoallv(send, counts, displs, t, recv, counts, displs, t, comm)); });
+    case Coll::barrier:
+      return timed_loop(loop, [&](void*, void*) { check(MPI_Barrier(comm)); });
+    case Coll::bcast:
+      return timed_loop(loop, [&](void*, void* recv) { check(MPI_Bcast(recv, n, t, root, comm)); });
+    case Coll::reduce:
+      return timed_loop(loop,
+                        [&](void* send, void* recv) { check(MPI_Reduce(send, recv, n, t, op, root, comm)); });
+    case Coll::allreduce:
+      return timed_loop(loop,
+                        [&](void* send, void* recv) { check(MPI_Allreduce(send, recv, n, t, op, comm)); });
+    case Coll::reduce_scatter:
+      return timed_loop(
+          loop, [&](void* send, void* recv) { check(MPI_Reduce_scatter_block(send, recv, n, t, op, comm)); });
+    case Coll::allgather:
+      return timed_loop(loop,
+                        [&](void* send, void* recv) { check(MPI_Allgather(send, n, t, recv, n, t, comm)); });
+    case Coll::gather:
+      return timed_loop(
+          loop, [&](void* send, void* recv) { check(MPI_Gather(send, n, t, recv, n, t, root, comm)); });
+    case Coll::scatter:
+      return timed_loop(
+          loop, [&](void* send, void* recv) { check(MPI_Scatter(send, n, t, recv, n, t, root, comm)); });
+    case Coll::alltoall:
+      return timed_loop(loop,
+                        [&](void* send, void* recv) { check(MPI_Alltoall(send, n, t, recv, n, t, comm)); });
+    case Coll::scan:
+      return timed_loop(loop, [&](void* send, void* recv) { check(MPI_Scan(send, recv, n, t, op, comm)); });
+    case Coll::exscan:
+      return timed_loop(loop, [&](void* send, void* recv) { check(MPI_Exscan(send, recv, n, t, op, comm)); });
+    case Coll::allgatherv:
+      return timed_loop(loop, [&](void* send, void* recv) {
+        check(MPI_Allgatherv(send, n, t, recv, counts, displs, t, comm));
+      });
+    case Coll::gatherv:
+      return timed_loop(loop, [&](void* send, void* recv) {
+        check(MPI_Gatherv(send, n, t, recv, counts, displs, t, root, comm));
+      });
+    case Coll::scatterv:
+      return timed_loop(loop, [&](void* send, void* recv) {
+        check(MPI_Scatterv(send, counts, displs, t, recv, n, t, root, comm));
+      });
+    case Coll::alltoallv:
+      return timed_loop(loop, [&](void* send, void* recv) {
+        check(MPI_Alltoallv(send, counts, displs, t, recv, counts, displs, t, comm));
+      });
   }
 }
 
@@ -119,7 +177,8 @@ std::string version() {
   std::string all(text);
   std::string first = all.substr(0, all.find('\n'));
   // Open MPI puts everything on its first line; MPICH's is "MPICH Version:", a tab and the number.
-  if (first.starts_with("MPICH Version:")) first = fmt::format("MPICH {}", first.substr(first.find_last_of(" \t") + 1));
+  if (first.starts_with("MPICH Version:"))
+    first = fmt::format("MPICH {}", first.substr(first.find_last_of(" \t") + 1));
   return first.substr(0, first.find(", package:"));
 }
 
