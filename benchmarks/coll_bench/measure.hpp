@@ -1,0 +1,52 @@
+// Measuring one cell: a collective, a size and a kind of memory, by one or both libraries.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "coll_bench/job.hpp"
+#include "coll_bench/library.hpp"
+#include "coll_bench/options.hpp"
+
+namespace bench {
+
+double median(std::vector<double>);
+
+// What one library did in one cell. Times in microseconds; per repetition: mean over its calls of a
+// rank's time, then average, minimum and maximum over ranks.
+struct Series {
+  bool correct = true;
+  std::string error;  // why there are no times
+  std::vector<double> avg, min, max;
+  double p50 = 0, p90 = 0, p99 = 0;  // of all calls of all ranks; with Options::full or a JSON file
+  bool has_times() const { return !avg.empty() && correct && error.empty(); }
+  double avg_us() const { return median(avg); }
+  double min_us() const { return median(min); }
+  double max_us() const { return median(max); }
+};
+
+struct Cell {
+  Coll coll = Coll::barrier;
+  Memory memory = Memory::private_;
+  std::uint64_t bytes = 0;
+  int iterations = 0;
+  bool versus = false;
+  Series ours = {}, theirs = {};
+  std::vector<double> ratios = {};  // theirs / ours, per repetition
+  bool has_ratio() const { return !ratios.empty(); }
+  double ratio() const { return median(ratios); }
+  bool failed() const { return !ours.has_times() || (versus && !theirs.has_times()); }
+};
+
+struct Contestants {
+  Job& job;
+  Library& ours;
+  Library* theirs;  // null: alone
+  Library& separator;
+  std::size_t cache_bytes;
+};
+
+// Collective; the same cell on all ranks. An error in the middle of a timed block ends the job.
+Cell measure(const Contestants&, const Options&, Coll, Memory, std::uint64_t bytes);
+
+}  // namespace bench

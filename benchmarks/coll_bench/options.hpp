@@ -1,0 +1,52 @@
+// What the command line asks for, and the one place that knows its defaults.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "coll_bench/collectives.hpp"
+#include "libcoll/types.hpp"
+
+namespace bench {
+
+enum class Buffers { hot, dirty, cold };
+enum class Memory { private_, shared };
+const char* name_of(Buffers);
+const char* name_of(Memory);
+
+struct Options {
+  std::vector<Coll> collectives;
+  std::uint64_t min_bytes = 1, max_bytes = std::uint64_t{1} << 20;
+  int iterations = 0;  // 0: OSU's, by size
+  int warmup = -1;     // -1: OSU's, by size
+  int repetitions = 5;
+  libcoll::DType dtype = libcoll::DType::f32;
+  std::string dtype_name = "float";
+  libcoll::Op op = libcoll::Op::sum;
+  int root = 0;
+  bool check = false, full = false;
+  bool versus_mpi = false, mpi_barrier = false;
+  Buffers buffers = Buffers::dirty;
+  std::vector<Memory> memories = {Memory::private_};
+  std::string algorithm;
+  std::string json, csv, plot;
+  bool instructions = false;
+  int instructions_child = 0;  // calls to make as one of the two ranks of --instructions
+
+  bool needs_mpi() const { return versus_mpi || mpi_barrier; }
+  // OSU's choice: many iterations while messages are small.
+  int iterations_for(std::uint64_t bytes) const {
+    return iterations > 0 ? iterations : bytes <= 8192 ? 1000 : 100;
+  }
+  int warmup_for(std::uint64_t bytes) const { return warmup >= 0 ? warmup : bytes <= 8192 ? 100 : 10; }
+};
+
+// Rank and size as a launcher's environment tells them, before any MPI runs; rank 0 of 1 if it does not.
+int launcher_rank();
+int launcher_size();
+
+// -1: go on with `options`; else the exit code (help was printed, or arguments were bad: 2).
+int parse(int argc, char** argv, Options& options);
+
+}  // namespace bench
