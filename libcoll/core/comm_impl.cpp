@@ -9,6 +9,7 @@
 #include "libcoll/core/log.hpp"
 #include "transports/shm/calibrate.hpp"
 #include "transports/shm/natives.hpp"
+#include "transports/shm/source.hpp"
 
 namespace libcoll::detail {
 
@@ -169,7 +170,7 @@ void CommImpl::validate(const Call& call) {
     refuse(call.coll, fmt::format("operation {} is not defined on type {}", name_of(call.op), name_of(call.dtype)));
   if (call.op == Op::avg && (call.coll == Coll::scan || call.coll == Coll::exscan))
     refuse(call.coll, "operation avg makes no sense in a scan: ranks would divide partial sums by the number of all ranks");
-  const std::uint64_t most = group_->shape().slot_bytes / static_cast<std::uint64_t>(size());
+  const std::uint64_t most = shm::largest_piece(group_->shape(), size() - 1);
   if (call.element_bytes > most) refuse(call.coll, fmt::format("elements of {} bytes are too large; at most {} on {} ranks", call.element_bytes, most, size()));
 }
 

@@ -8,9 +8,11 @@
 
 namespace libcoll::xport::shm {
 
+std::uint64_t largest_piece(const Shape& shape, int readers) { return shape.slot_bytes / static_cast<std::uint64_t>(std::max(1, readers)) / 64 * 64; }
+
 Pieces cut(const Shape& shape, bool one_for_all, int ranks, std::uint32_t element_bytes, std::uint64_t largest_block) {
   const std::uint64_t readers = one_for_all ? 1 : static_cast<std::uint64_t>(std::max(1, ranks - 1));
-  const std::uint64_t most = shape.slot_bytes / readers / 64 * 64;
+  const std::uint64_t most = largest_piece(shape, static_cast<int>(readers));
   // Small enough that the stages overlap, large enough that flags do not count.
   std::uint64_t piece = std::clamp<std::uint64_t>(largest_block / 4, std::min<std::uint64_t>(8192, most), most) / 64 * 64;
   if (piece < element_bytes) piece = most;

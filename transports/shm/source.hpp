@@ -22,6 +22,8 @@ struct Offer {
   bool whole(std::size_t ranks) const { return blocks.size() == 1 && ranks != 1; }
 };
 
+// Also the largest element that can travel.
+std::uint64_t largest_piece(const Shape&, int readers);
 // For blocks per reader, or one for all; a piece is a whole number of elements.
 Pieces cut(const Shape&, bool one_for_all, int ranks, std::uint32_t element_bytes, std::uint64_t largest_block);
 

@@ -116,19 +116,21 @@ TEST(Pieces, CoverBlocksExactly) {
   std::mt19937_64 random(test::test_seed());
   for (int i = 0; i < 20000; ++i) {
     Shape shape;
-    shape.ring_slot_bytes = std::size_t{8192} << random() % 4;
     const int ranks = 2 + static_cast<int>(random() % 200);
+    shape.slot_bytes = std::max(std::size_t{8192} << random() % 4, std::size_t{256} * static_cast<std::size_t>(ranks));
     const bool one_for_all = random() % 2 == 0;
-    const std::uint64_t slot = one_for_all ? shape.ring_slot_bytes : shape.ring_slot_bytes / static_cast<std::uint64_t>(ranks);
+    const std::uint64_t slot = largest_piece(shape, one_for_all ? 1 : ranks - 1);
+    ASSERT_GE(slot, 64u);
     const auto element = static_cast<std::uint32_t>(1 + random() % std::min<std::uint64_t>(slot, random() % 2 ? 32 : 4096));
     const std::uint64_t largest = random() % 300000 * element;
     const Pieces p = cut(shape, one_for_all, ranks, element, largest);
-    SCOPED_TRACE(::testing::Message() << "slot " << shape.ring_slot_bytes << ", " << ranks << " ranks, element " << element << ", largest "
+    SCOPED_TRACE(::testing::Message() << "slot " << shape.slot_bytes << ", " << ranks << " ranks, element " << element << ", largest "
                                       << largest << ", one for all " << one_for_all << ", " << test::seed_text());
     ASSERT_GT(p.piece, 0u);
     ASSERT_EQ(p.piece % element, 0u);
     ASSERT_LE(p.piece, slot);
-    if (!one_for_all) { ASSERT_LE(p.stride * static_cast<std::uint64_t>(ranks - 1) + p.piece, shape.ring_slot_bytes); }
+    ASSERT_LE(p.slot, shape.slot_bytes);
+    ASSERT_EQ(p.slot, p.stride * (one_for_all ? 1 : static_cast<std::uint64_t>(ranks - 1)));
     ASSERT_GE(p.stride, p.piece);
     const std::uint64_t block = largest == 0 ? 0 : random() % (largest / element + 1) * element;
     std::uint64_t at = 0;
@@ -139,13 +141,16 @@ TEST(Pieces, CoverBlocksExactly) {
     }
     ASSERT_EQ(at, block);
     ASSERT_EQ(p.length(p.rounds(largest) + 1, block), 0u);
-    ASSERT_EQ(p.stride_or_piece() % 64, 0u);
+    ASSERT_EQ(p.stride % 64, 0u);
+    // The pieces for the readers of one source lie apart, within its slot.
+    const int source = static_cast<int>(random() % static_cast<unsigned>(ranks)), reader = (source + 1 + static_cast<int>(random() % static_cast<unsigned>(ranks - 1))) % ranks;
+    ASSERT_LE(place_in_slot(p, one_for_all, source, reader) + p.piece, p.slot);
   }
 }
 
 TEST(Tuning, RemoteReadsPayOnlyWhereTheyAreFaster) {
   Costs c;
-  c.local_gbps = 20, c.copy_gbps = 8, c.remote_call_ns = 1000, c.remote_gbps = 10;
+  c.staged_gbps = 6, c.remote_call_ns = 1000, c.remote_gbps = 10;
   const std::size_t usual = remote_threshold(c);
   EXPECT_GE(usual, 32768u);
   EXPECT_LE(usual, 4000000u);
