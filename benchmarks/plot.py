@@ -71,7 +71,12 @@ def draw_latency(axes, cells):
                 axes.plot([c["bytes"] for c in points], [c[library]["avg_us"] for c in points], line, color=colors[memory],
                           marker="o", markersize=3, linewidth=1.5, label=f"{name}, {memory}")
     axes.set_yscale("log")
-    axes.yaxis.set_major_locator(LogLocator(base=10, numticks=12))
+    low, high = axes.get_ylim()
+    if high < 8 * low:  # noise must not look like a mountain
+        middle = math.sqrt(low * high)
+        low, high = middle / math.sqrt(8), middle * math.sqrt(8)
+        axes.set_ylim(low, high)
+    axes.yaxis.set_major_locator(LogLocator(base=10, subs=(1, 2, 5) if high < 200 * low else (1,), numticks=12))
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.yaxis.set_major_formatter(FuncFormatter(us_text))
 
@@ -129,7 +134,8 @@ def draw_bars(figure, place, name, cells):
     ratio = next((f"   MPI / libcoll = {c['ratio']:.2f}x" for c in cells if "ratio" in c), "")
     axes.set_title(name, fontsize=11, color=INK, loc="left", fontweight="bold")
     axes.set_xlabel(ratio.strip(), fontsize=9, color=INK)
-    axes.margins(x=0.35, y=0.15)
+    axes.set_xlim(-0.7, max(len(bars), 2) - 0.3)
+    axes.margins(y=0.15)
     style(axes)
     axes.grid(False, axis="x")
     return axes
@@ -140,11 +146,13 @@ def place_title(figure, results, versus, height):
     against = f" and {machine['mpi']}" if versus else ""
     figure.suptitle(f"libcoll {machine['libcoll']}{against}: latency on {machine['ranks']} ranks", x=0.012, y=1 - 0.12 / height,
                     ha="left", va="top", fontsize=14, color=INK, fontweight="bold")
-    lines = " to ".join(dict.fromkeys(f"{ns:.0f}" for ns in (machine["line_ns"], machine["line_after_ns"]) if ns > 0))
-    line = f", cache line one way {lines} ns" if lines else ""
+    lines = sorted(ns for ns in (machine["line_ns"], machine["line_after_ns"]) if ns > 0)
+    line = ""
+    if lines:
+        line = f", cache line one way {lines[0]:.0f} ns" if lines[-1] < 1.2 * lines[0] else f", cache line one way {lines[0]:.0f} to {lines[-1]:.0f} ns"
+    median = f"median of {options['repetitions']} {'interleaved ' if versus else ''}repetitions"
     crowd = ", ranks outnumber CPUs" if machine["oversubscribed"] else ""
-    figure.text(0.012, 1 - 0.47 / height, f"{machine['cpu']}{line}{crowd}; {options['type']}, {options['buffers']} buffers, median of "
-                f"{options['repetitions']} interleaved repetitions", ha="left", va="top", fontsize=9.5, color="#666666")
+    figure.text(0.012, 1 - 0.47 / height, f"{machine['cpu']}{line}{crowd}; {options['type']}, {options['buffers']} buffers, {median}", ha="left", va="top", fontsize=9.5, color="#666666")
 
 
 def draw(results, png):

@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "coll_bench/mpi_side.hpp"
+#include "libcoll/libcoll.h"
 
 namespace bench {
 
@@ -148,6 +149,7 @@ void set_values(const Texts& t, Options& o) {
 
 void set_up(CLI::App& app, Texts& t, Options& o) {
   app.footer(size_meaning);
+  app.set_version_flag("--version", std::string("coll-bench, libcoll ") + libcoll_version());
   app.add_option(
          "collective", t.collectives,
          "barrier bcast reduce allreduce reduce_scatter allgather gather scatter alltoall scan exscan "
@@ -230,7 +232,7 @@ int parse(int argc, char** argv, Options& o) {
   try {
     app.parse(argc, argv);
     set_values(texts, o);
-  } catch (const CLI::CallForHelp& e) {
+  } catch (const CLI::Success& e) {
     return launcher_rank() == 0 ? app.exit(e) : 0;
   } catch (const CLI::ParseError& e) {
     // Every rank sees the same mistake; one says so.
