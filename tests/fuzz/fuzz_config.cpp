@@ -1,4 +1,5 @@
 // Config::from_environment on hostile variables: a Config within its documented limits, or an Error.
+#include <algorithm>
 #include <cstdint>
 #include <cstdlib>
 #include <string>

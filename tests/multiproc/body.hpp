@@ -18,7 +18,7 @@ struct BodyOptions {
 
 // Collective. Throws std::runtime_error that names the case and the first wrong byte.
 void run_body(Comm&, const BodyOptions&);
-// A minute part of it, to see that a communicator works.
-void run_smoke(Comm&, std::uint64_t seed);
+// A minute part of it, to see that a communicator works. Without arena buffers if told so.
+void run_smoke(Comm&, std::uint64_t seed, bool private_only = false);
 
 }  // namespace libcoll::test

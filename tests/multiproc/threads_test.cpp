@@ -10,12 +10,7 @@ namespace {
 class Threads : public testing::TestWithParam<int> {};
 
 TEST_P(Threads, EveryCollectiveGivesTheReferencesBits) {
-  Launch launch{.ranks = GetParam(), .watchdog_s = 200};
-#if defined(__SANITIZE_THREAD__)
-  // Every rank maps the shared memory at an address of its own, so ThreadSanitizer cannot see that a
-  // header published by one rank orders another rank's read of the first one's private buffer.
-  launch.config.single_copy = "off";
-#endif
+  const Launch launch{.ranks = GetParam(), .watchdog_s = 200};
   EXPECT_EQ(run_threads(launch, [](Comm& c) {
               run_body(c, {.seed = test_seed(), .scale = test_scale(), .most_bytes = (std::size_t{8} << 20) / (c.size() > 9 ? 4 : 1),
                            .every_type = c.size() <= 9 && (test_scale() >= 1 || c.size() % 3 == 0)});
