@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs, builds and runs every test: release, then the sanitizers, Clang and the fuzzers.
+# Installs, builds and runs every test: release, then the sanitizers, then Clang with the fuzzers.
 # Usage: ./test.sh [--quick]     (--quick: the release build only)
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -35,10 +35,8 @@ build tsan
 # Since Linux 6.6 address randomisation may collide with TSan's shadow of GCC 12.
 setarch "$(uname -m)" -R ctest --test-dir build/tsan --output-on-failure -L tsan
 
-step "Clang"
-build clang
 
-step "fuzzers, ${LIBCOLL_FUZZ_SECONDS:-10} s each"
+step "Clang, and fuzzers, ${LIBCOLL_FUZZ_SECONDS:-10} s each"
 build fuzz
 for target in build/fuzz/bin/fuzz_*; do
   work=$(mktemp -d)
