@@ -72,10 +72,13 @@ class Smoke:
         assert f"{cells} same, 0 faster, 0 slower" in done.stdout, done.stdout
 
     def check_variants(self):
-        for extra in (["--buffers", "hot", "-T", "bf16"], ["--buffers", "cold", "-T", "double", "-O", "max"], ["-f", "-r", "1", "-T", "char"],
-                      ["--algorithm", "sliced"]):
+        for extra in (["--buffers", "hot", "-T", "bf16"], ["--buffers", "cold", "-T", "double", "-O", "max"], ["-f", "-r", "1", "-T", "char"]):
             text = self.good("bcast", "reduce", "allreduce", "-m", "64:256", "-i", "2", "-x", "1", "--repetitions", "1", "-c", *extra)
             assert "FAILED" not in text and "ERROR" not in text, text
+
+        sliced = ["-m", "64:256", "-i", "2", "-x", "1", "--repetitions", "1", "--algorithm", "sliced"]
+        self.good("reduce", "allreduce", "-c", *sliced)
+        self.bad(1, "algorithm sliced is not available for this call", "bcast", *sliced)
 
     def check_mistakes(self):
         self.bad(2, "no collective \"allredcue\"", "allredcue")
