@@ -22,8 +22,7 @@ class Folder {
       : g_(g), q_(q), plan_(plan), args_(args), f_(f), me_(g.rank()), size_(g.size()),
         last_(f.last), gathers_(gathers(me_)),
         pieces_(cut(g.shape(), f.one_for_all, size_, plan.call.element_bytes, f.largest)),
-        rounds_(pieces_.rounds(f.largest)), stage_streams_(g.shape().streamed_staging),
-        stage_copy_(stage_streams_ ? kernels::copy_streaming : kernels::copy) {}
+        rounds_(pieces_.rounds(f.largest)) {}
 
   void run() {
     where_ = offer(g_, q_, f_.offer, plan_.call.element_bytes);
@@ -98,7 +97,7 @@ class Folder {
     for (std::size_t d = 0; d < f_.offer.blocks.size(); ++d) {
       const Block& b = f_.offer.blocks[d];
       const std::uint64_t n = pieces_.length(i, b.bytes);
-      if (n != 0 && (f_.one_for_all || static_cast<int>(d) != me_)) stage_copy_(slot + place_in_slot(pieces_, f_.one_for_all, me_, static_cast<int>(d)), b.data + pieces_.begin(i), n);
+      if (n != 0 && (f_.one_for_all || static_cast<int>(d) != me_)) g_.stage(slot + place_in_slot(pieces_, f_.one_for_all, me_, static_cast<int>(d)), b.data + pieces_.begin(i), n);
     }
     g_.advance(progress(me_).staged, at_step(q_, i + 1));
   }
@@ -137,11 +136,12 @@ class Folder {
       for (int r = 0; r < size_; ++r)
         if (r != me_ && gathers(r) && g_.slot(q_, r).result == Where::shared)
           add(g_.host().heap().at(g_.slot(q_, r).result_at) + slice_begin(me_) + pieces_.begin(i));
-      // The out slot is read by others: it is streamed like staged data, the own result is not.
-      const bool copy_out = out && dsts > 0 && stage_streams_;
-      if (out && !copy_out) add(out_ + i % out_slots_ * pieces_.stride);
-      reduce_piece(g_, plan_, args_, dsts, operands, n, f_.streaming || (dsts == 1 && out && !copy_out && stage_streams_));
-      if (copy_out) kernels::copy_streaming(out_ + i % out_slots_ * pieces_.stride, g_.results[0], n);
+      // The out slot is read by others: large pieces go there as staged data does, by a second pass
+      // over a result that is still in the cache.
+      const bool apart = out && dsts > 0 && n >= page_bytes;
+      if (out && !apart) add(out_ + i % out_slots_ * pieces_.stride);
+      reduce_piece(g_, plan_, args_, dsts, operands, n, f_.streaming);
+      if (apart) g_.stage(out_ + i % out_slots_ * pieces_.stride, g_.results[0], n);
     }
     g_.advance(progress(me_).consumed, at_step(q_, i + 1));
   }
@@ -201,8 +201,6 @@ class Folder {
   const bool gathers_;
   const Pieces pieces_;
   const std::uint64_t rounds_;
-  const bool stage_streams_;
-  void (*const stage_copy_)(void*, const void*, std::size_t) noexcept;
   Where where_ = Where::nowhere, result_ = Where::nowhere;
   bool pulled_ = false, needs_scratch_ = false;
   std::byte* scratch_ = nullptr;

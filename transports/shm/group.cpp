@@ -68,6 +68,7 @@ Group::Group(Host& host, const Shape& shape, int rank, std::span<const std::uint
   control_ = mine_->control;
   unframed_.resize(areas.size() * framed_max);
   spins_ = spins_for(host);
+  pace_.streamed = shape.streamed_staging;
   yield_us_ = host.config().yield_us;
 }
 

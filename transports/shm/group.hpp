@@ -140,6 +140,11 @@ class Group {
   // is too much or another communicator is using it. The lease lasts until release_staging.
   std::uint64_t claim_staging(std::uint64_t q, std::size_t bytes);
   void release_staging();
+  // Copies into staging memory by the cheaper kind of stores. Near and far cores change places under a
+  // running program (virtual machines move), so that the start-up measurement is only a first guess: the
+  // pace of cached copies is watched. Nobody else depends on the choice.
+  void stage(void* to, const void* from, std::size_t bytes);
+  bool staging_streams() const { return pace_.streamed; }
   std::size_t staging_bytes() const;
   // This communicator's own ring (and out slots), once nobody reads what their last user left there.
   std::uint64_t claim_ring(std::uint64_t q);
@@ -211,6 +216,7 @@ class Group {
   static constexpr std::size_t segments = 16;
   std::uint64_t segment_user_[segments] = {};  // last operation that used each part of the staging memory
   std::uint64_t staging_user_ = 0;  // and any part of it
+  struct Pace { bool streamed = false; int slow = 0; unsigned copies = 0; } pace_;
   std::size_t cursor_ = 0;          // where the next span of staging memory begins
   const Plan* current_ = nullptr;
   double timeout_s_ = 0;

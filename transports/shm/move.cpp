@@ -96,7 +96,6 @@ class Mover {
     rounds_out_ = pieces_.rounds(largest);
     ring_ = g_.host().heap().at(g_.slot(q_).source_at);
     ring_slots_ = g_.slot(q_).ring_slots;
-    if (g_.shape().streamed_staging) stage_copy_ = kernels::copy_streaming;
   }
 
   void stage(std::uint64_t i) {
@@ -108,7 +107,7 @@ class Mover {
       const Block& b = t_.offer.blocks[d];
       const std::uint64_t n = pieces_.length(i, b.bytes);
       if (n != 0 && (t_.one_for_all || static_cast<int>(d) != me_))
-        stage_copy_(slot + place_in_slot(pieces_, t_.one_for_all, me_, static_cast<int>(d)), b.data + pieces_.begin(i), n);
+        g_.stage(slot + place_in_slot(pieces_, t_.one_for_all, me_, static_cast<int>(d)), b.data + pieces_.begin(i), n);
     }
     g_.advance(g_.mine().control->progress.staged, at_step(q_, i + 1));
     // This rank's own block goes along with what is staged: its source is in the cache now. The last
@@ -139,7 +138,6 @@ class Mover {
   const int me_, size_;
   Where where_ = Where::nowhere;
   Pieces pieces_;
-  void (*stage_copy_)(void*, const void*, std::size_t) noexcept = kernels::copy;
   std::byte* ring_ = nullptr;
   std::uint64_t ring_slots_ = 1, rounds_out_ = 0, rounds_in_ = 0;
   const StagingLease lease_{g_};

@@ -31,11 +31,11 @@ inline void copy_small(void* to, const void* from, std::uint64_t n) {
 
 // Everybody stores a line, everybody reads all lines: one hop.
 void barrier_flat(Group& g, const Args& args, const Plan& plan) {
-  const std::uint64_t q = g.begin(plan, args);
-  g.slot(q).source = Where::nowhere;
-  g.publish(q);
-  for (int r = 0, n = g.size(); r < n; ++r)
-    if (r != g.rank()) g.wait_slot(q, r);
+  const std::uint64_t q = g.begin(plan, args), header = Group::header_of(q, plan);
+  Slot& mine = g.slot(q);
+  mine.source = Where::nowhere;
+  g.publish(mine, header);
+  for (int k = 1, n = g.size(); k < n; ++k) g.wait_slot(q, after(g.rank(), k, n), header);
   g.saw_all(q);
   g.finish(q);
 }

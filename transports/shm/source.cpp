@@ -50,10 +50,13 @@ void write_table(BlockRow* rows, const Offer& o, bool packed, std::uint64_t star
   }
 }
 
-void copy_packed(std::byte* to, const Offer& o, int skip, bool streaming) {
+void copy_packed(std::byte* to, const Offer& o, int skip, Group* stager) {
   for (std::size_t i = 0; i < o.blocks.size(); ++i) {
     const Block& b = o.blocks[i];
-    if (static_cast<int>(i) != skip && b.bytes != 0) (streaming ? kernels::copy_streaming : kernels::copy)(to, b.data, b.bytes);
+    if (static_cast<int>(i) != skip && b.bytes != 0) {
+      if (stager != nullptr) stager->stage(to, b.data, b.bytes);
+      else kernels::copy(to, b.data, b.bytes);
+    }
     to += b.bytes;
   }
 }
@@ -72,7 +75,7 @@ Where offer(Group& g, std::uint64_t q, const Offer& o, std::uint32_t element_byt
   s.result = Where::nowhere;
   if (o.blocks.empty()) return s.source = Where::nowhere;
   if (o.in_line && !o.tabled && total <= inline_bytes) {
-    copy_packed(s.payload, o, skip, false);
+    copy_packed(s.payload, o, skip, nullptr);
     s.inlined_bytes = static_cast<std::uint8_t>(total);
     return s.source = Where::inlined;
   }
@@ -91,7 +94,7 @@ Where offer(Group& g, std::uint64_t q, const Offer& o, std::uint32_t element_byt
   if (total + table_bytes <= shape.eager_bytes && !in_arena) {
     std::byte* eager = g.claim_eager(q);
     put_table(eager, true, table_bytes);
-    copy_packed(eager + table_bytes, o, skip, false);
+    copy_packed(eager + table_bytes, o, skip, nullptr);
     s.source_at = heap.offset_of(eager);
     return s.source = Where::eager;
   }
@@ -103,7 +106,7 @@ Where offer(Group& g, std::uint64_t q, const Offer& o, std::uint32_t element_byt
   }
   if (const std::uint64_t at = total <= (o.symmetric ? shape.symmetric_max : shape.eager_max) ? g.claim_staging(q, total) : 0; at != 0) {
     put_table(table, true, 0);
-    copy_packed(heap.at(at), o, skip, shape.streamed_staging);
+    copy_packed(heap.at(at), o, skip, &g);
     s.source_at = at;
     return s.source = Where::eager;
   }
