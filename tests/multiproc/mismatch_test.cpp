@@ -30,6 +30,12 @@ const std::vector<Difference> differences{
     {"element bytes", [](Which w) { return reduces(w) && w != Which::reduce_scatter; }, nullptr},
 };
 
+// A sample where everything is slow.
+bool left_out(std::uint64_t tag) {
+  static std::uint64_t calls = 0;
+  return test_scale() < 1 && mixed(test_seed(), tag, ++calls) % 3 != 0;
+}
+
 // What every rank must see, given who differs. In rooted calls only readers can.
 void differ(Comm& c, Which which, const Difference& d, int odd, Count count, bool checking) {
   expect_usable(c);
@@ -67,6 +73,7 @@ TEST_P(Mismatch, NamesTheArgumentAndTheOddRank) {
     for (const char* single_copy : {"on", "off"})
       for (const bool checking : {false, true})
         for (const Count count : {Count{4}, Count{700}, Count{70000}}) {  // in lines, eager, remote or ring
+          if (left_out(static_cast<std::uint64_t>(count))) continue;
           launch.config.single_copy = single_copy;
           launch.config.check = checking;
           EXPECT_EQ(run_forked(launch, [&, which = which, odd = odd](Comm& c) { differ(c, which, d, odd, count, checking); }), "")
