@@ -17,7 +17,7 @@ using detail::Plan;
 namespace detail {
 
 Algorithm algorithm_of(CommImpl& c, Coll coll, const CallOptions& o) {
-  if (o.timeout_s < 0) c.refuse(coll, fmt::format("timeout_s is {}; it must be positive, or 0 for the communicator's", o.timeout_s));
+  if (!(o.timeout_s >= 0)) c.refuse(coll, fmt::format("timeout_s is {}; it must be positive, or 0 for the communicator's", o.timeout_s));
   if (o.algorithm.empty()) return Algorithm::automatic;
   for (const Algorithm a : {Algorithm::direct, Algorithm::sliced, Algorithm::grouped})
     if (o.algorithm == name_of(a)) return a;
@@ -127,7 +127,13 @@ int Comm::rank() const noexcept { return impl_ ? impl_->rank() : -1; }
 int Comm::size() const noexcept { return impl_ ? impl_->size() : 0; }
 
 Comm Comm::split(int color, int key) { return Comm(impl().split(color, key)); }
-Comm Comm::split(Level level) { return Comm(impl().split(impl().color_at(level), 0)); }
+Comm Comm::split(Level level) {
+  if (static_cast<int>(level) >= level_count) {
+    impl().announce_refusal();
+    throw Error(Errc::invalid_argument, fmt::format("libcoll: rank {} of {}: split: level {} is unknown", rank(), size(), static_cast<int>(level)));
+  }
+  return Comm(impl().split(impl().color_at(level), 0));
+}
 Comm Comm::dup() { return Comm(impl().split(0, 0)); }
 
 void Comm::close() {

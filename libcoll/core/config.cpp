@@ -71,7 +71,8 @@ Config Config::from_environment() {
   Config c;
   read_seconds("LIBCOLL_CALL_TIMEOUT", c.timeout_s, 1e-3, "seconds, at least 0.001");
   read_bytes("LIBCOLL_ARENA_BYTES", c.arena_bytes);
-  read_seconds("LIBCOLL_SPIN_US", c.spin_us, 0, "microseconds, at least 0");
+  read_seconds("LIBCOLL_SPIN_US", c.spin_us, -1, "microseconds, at least 0, or -1");
+  if (c.spin_us < 0 && c.spin_us != -1) refuse("LIBCOLL_SPIN_US", fmt::format("{:g}", c.spin_us), "microseconds, at least 0, or -1");
   read_seconds("LIBCOLL_YIELD_US", c.yield_us, 0, "microseconds, at least 0");
   read_choice("LIBCOLL_SINGLE_COPY", c.single_copy, {"auto", "on", "off"}, "auto, on or off");
   read_choice("LIBCOLL_FD_PASSING", c.fd_passing, {"auto", "proc", "socket"}, "auto, proc or socket");

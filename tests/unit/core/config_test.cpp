@@ -58,7 +58,7 @@ TEST(Config, RefusesMalformedValuesByNameAndValue) {
       {"LIBCOLL_ARENA_BYTES", "-1"}, {"LIBCOLL_ARENA_BYTES", "1T"}, {"LIBCOLL_ARENA_BYTES", "K"}, {"LIBCOLL_ARENA_BYTES", "1KB"},
       {"LIBCOLL_ARENA_BYTES", "1.5G"}, {"LIBCOLL_ARENA_BYTES", "0x10"}, {"LIBCOLL_ARENA_BYTES", "17179869184G"},
       {"LIBCOLL_ARENA_BYTES", "18446744073709551616"}, {"LIBCOLL_ARENA_BYTES", " 1"}, {"LIBCOLL_ARENA_BYTES", "1 "},
-      {"LIBCOLL_SPIN_US", "-1"}, {"LIBCOLL_SPIN_US", "-0.5"}, {"LIBCOLL_SPIN_US", "x"}, {"LIBCOLL_SPIN_US", "1,5"}, {"LIBCOLL_YIELD_US", "-3"},
+      {"LIBCOLL_SPIN_US", "-2"}, {"LIBCOLL_SPIN_US", "-0.5"}, {"LIBCOLL_SPIN_US", "x"}, {"LIBCOLL_SPIN_US", "1,5"}, {"LIBCOLL_YIELD_US", "-3"},
       {"LIBCOLL_YIELD_US", "nan"}, {"LIBCOLL_SINGLE_COPY", "ON"}, {"LIBCOLL_SINGLE_COPY", "yes"}, {"LIBCOLL_SINGLE_COPY", "on "},
       {"LIBCOLL_FD_PASSING", "pigeon"}, {"LIBCOLL_CALIBRATE", "true"}, {"LIBCOLL_CALIBRATE", "2"}, {"LIBCOLL_CHECK", "maybe"}};
   for (const auto& [name, value] : table) {
