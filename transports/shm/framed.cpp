@@ -42,17 +42,31 @@ void unframe(std::byte* to, const Framed* lines, std::uint64_t bytes) {
   if (bytes != 0) copy_tail(to, lines->payload, bytes);
 }
 
-// Frames this rank's blocks and publishes its descriptor behind them: a rank that has to wait longer,
-// or called something else, finds the descriptor.
-void send_frames(Group& g, std::uint64_t q, std::uint64_t header, std::span<const Block> blocks, bool one_for_all) {
-  Framed* lines = g.framed(q, g.rank());
-  for (std::size_t d = 0; d < blocks.size(); ++d) {
-    if (!one_for_all && static_cast<int>(d) == g.rank()) continue;
-    frame(lines + first_line(one_for_all, g.rank(), static_cast<int>(d), lines_of(blocks[d].bytes)), blocks[d].data, blocks[d].bytes, header);
-  }
+// The descriptor goes out behind the lines: a rank that has to wait longer, or called something else,
+// finds it.
+inline void publish_behind(Group& g, std::uint64_t q, std::uint64_t header) {
   Slot& mine = g.slot(q);
   mine.source = Where::nowhere;
   g.publish(mine, header);
+}
+
+// One block for all readers.
+inline void send_one(Group& g, std::uint64_t q, std::uint64_t header, const void* data, std::uint64_t bytes) {
+  frame(g.framed(q, g.rank()), static_cast<const std::byte*>(data), bytes, header);
+  publish_behind(g, q, header);
+}
+
+// A block for each reader, lying behind each other in `data`.
+inline void send_each(Group& g, std::uint64_t q, std::uint64_t header, const void* data, std::uint64_t bytes) {
+  Framed* lines = g.framed(q, g.rank());
+  const std::size_t count = lines_of(bytes);
+  const auto* from = static_cast<const std::byte*>(data);
+  for (int r = 0; r < g.size(); ++r, from += bytes) {
+    if (r == g.rank()) continue;
+    frame(lines, from, bytes, header);
+    lines += count;
+  }
+  publish_behind(g, q, header);
 }
 
 // Waits for rank r's block for this rank and copies it out of its lines.
@@ -87,49 +101,97 @@ bool can_frame(const Group& g, bool one_for_all, std::uint64_t bytes) {
   return bytes != 0 && g.size() <= most_readers && blocks * lines_of(bytes) <= framed_lines && bytes <= framed_max;
 }
 
-void move_framed(Group& g, std::uint64_t q, const Plan& plan, const Transfer& t) {
-  const std::uint64_t header = Group::header_of(q, plan);
-  send_frames(g, q, header, t.offer.blocks, t.one_for_all);
-  if (t.reads) {
-    const Wanted& own = g.wanted[static_cast<std::size_t>(g.rank())];
-    if (own.bytes != 0 && !t.offer.blocks.empty()) {
-      const Block& b = t.offer.blocks[t.one_for_all ? 0 : static_cast<std::size_t>(g.rank())];
-      if (b.data != own.to) copy_tail(own.to, b.data, own.bytes);
-    }
-    for (int k = 1; k < g.size(); ++k) {
-      const int r = after(g.rank(), k, g.size());
-      if (t.only_source >= 0 && r != t.only_source) continue;
-      const Wanted& w = g.wanted[static_cast<std::size_t>(r)];
-      receive_frames(g, q, header, r, t.one_for_all, w.to, w.bytes);
-    }
-    if (t.only_source < 0) g.saw_all(q);
+void bcast_framed(Group& g, const Args& args, const Plan& plan) {
+  const std::uint64_t q = g.begin(plan, args), header = Group::header_of(q, plan);
+  const int root = static_cast<int>(plan.call.root);
+  if (g.rank() == root) {
+    send_one(g, q, header, args.recv, plan.bytes);
+  } else {
+    publish_behind(g, q, header);
+    receive_frames(g, q, header, root, true, static_cast<std::byte*>(args.recv), plan.bytes);
   }
+  g.finish(q);
+}
+
+namespace {
+
+// Everybody's block for this rank into `recv`, in rank order; `own` is this rank's.
+void receive_each(Group& g, std::uint64_t q, std::uint64_t header, bool one_for_all, void* recv, const void* own, std::uint64_t bytes) {
+  auto* to = static_cast<std::byte*>(recv);
+  std::byte* mine = to + static_cast<std::uint64_t>(g.rank()) * bytes;
+  if (own != mine) copy_tail(mine, static_cast<const std::byte*>(own), bytes);
+  for (int k = 1; k < g.size(); ++k) {
+    const int r = after(g.rank(), k, g.size());
+    receive_frames(g, q, header, r, one_for_all, to + static_cast<std::uint64_t>(r) * bytes, bytes);
+  }
+}
+
+}  // namespace
+
+void allgather_framed(Group& g, const Args& args, const Plan& plan) {
+  const std::uint64_t q = g.begin(plan, args), header = Group::header_of(q, plan);
+  send_one(g, q, header, args.send, plan.bytes);
+  receive_each(g, q, header, true, args.recv, args.send, plan.bytes);
+  g.saw_all(q);
+  g.finish(q);
+}
+
+void gather_framed(Group& g, const Args& args, const Plan& plan) {
+  const std::uint64_t q = g.begin(plan, args), header = Group::header_of(q, plan);
+  if (g.rank() == static_cast<int>(plan.call.root)) {
+    publish_behind(g, q, header);
+    receive_each(g, q, header, true, args.recv, args.send, plan.bytes);
+    g.saw_all(q);
+  } else {
+    send_one(g, q, header, args.send, plan.bytes);
+  }
+  g.finish(q);
+}
+
+void scatter_framed(Group& g, const Args& args, const Plan& plan) {
+  const std::uint64_t q = g.begin(plan, args), header = Group::header_of(q, plan);
+  const int root = static_cast<int>(plan.call.root);
+  if (g.rank() == root) {
+    send_each(g, q, header, args.send, plan.bytes);
+    const auto* own = static_cast<const std::byte*>(args.send) + static_cast<std::uint64_t>(root) * plan.bytes;
+    if (own != args.recv) copy_tail(static_cast<std::byte*>(args.recv), own, plan.bytes);
+  } else {
+    publish_behind(g, q, header);
+    receive_frames(g, q, header, root, false, static_cast<std::byte*>(args.recv), plan.bytes);
+  }
+  g.finish(q);
+}
+
+void alltoall_framed(Group& g, const Args& args, const Plan& plan) {
+  const std::uint64_t q = g.begin(plan, args), header = Group::header_of(q, plan);
+  send_each(g, q, header, args.send, plan.bytes);
+  receive_each(g, q, header, false, args.recv, static_cast<const std::byte*>(args.send) + static_cast<std::uint64_t>(g.rank()) * plan.bytes, plan.bytes);
+  g.saw_all(q);
   g.finish(q);
 }
 
 void allreduce_framed(Group& g, const Args& args, const Plan& plan) {
   const std::uint64_t q = g.begin(plan, args), header = Group::header_of(q, plan);
-  const Block block{static_cast<const std::byte*>(args.send), plan.bytes};
-  send_frames(g, q, header, {&block, 1}, true);
+  send_one(g, q, header, args.send, plan.bytes);
   reduce_operands(g, q, header, plan, true, args.send, args.recv);
   g.finish(q);
 }
 
 void reduce_framed(Group& g, const Args& args, const Plan& plan) {
   const std::uint64_t q = g.begin(plan, args), header = Group::header_of(q, plan);
-  const bool root = g.rank() == static_cast<int>(plan.call.root);
-  const Block block{static_cast<const std::byte*>(args.send), plan.bytes};
-  send_frames(g, q, header, root ? std::span<const Block>() : std::span<const Block>(&block, 1), true);
-  if (root) reduce_operands(g, q, header, plan, true, args.send, args.recv);
+  if (g.rank() == static_cast<int>(plan.call.root)) {
+    publish_behind(g, q, header);
+    reduce_operands(g, q, header, plan, true, args.send, args.recv);
+  } else {
+    send_one(g, q, header, args.send, plan.bytes);
+  }
   g.finish(q);
 }
 
 void reduce_scatter_framed(Group& g, const Args& args, const Plan& plan) {
   const std::uint64_t q = g.begin(plan, args), header = Group::header_of(q, plan);
-  const auto* send = static_cast<const std::byte*>(args.send);
-  for (int r = 0; r < g.size(); ++r) g.blocks[static_cast<std::size_t>(r)] = {send + static_cast<std::uint64_t>(r) * plan.bytes, plan.bytes};
-  send_frames(g, q, header, g.blocks, false);
-  reduce_operands(g, q, header, plan, false, send + static_cast<std::uint64_t>(g.rank()) * plan.bytes, args.recv);
+  send_each(g, q, header, args.send, plan.bytes);
+  reduce_operands(g, q, header, plan, false, static_cast<const std::byte*>(args.send) + static_cast<std::uint64_t>(g.rank()) * plan.bytes, args.recv);
   g.finish(q);
 }
 

@@ -2,7 +2,7 @@
 // One hop, where a descriptor and then its data would take two.
 #pragma once
 
-#include "transports/shm/move.hpp"
+#include "transports/shm/group.hpp"
 
 namespace libcoll::xport::shm {
 
@@ -10,8 +10,12 @@ namespace libcoll::xport::shm {
 // Depends on values that are equal on all ranks.
 bool can_frame(const Group&, bool one_for_all, std::uint64_t bytes);
 
-// Like move, for equal blocks (no tables) that can be framed.
-void move_framed(Group&, std::uint64_t q, const Plan&, const Transfer&);
+// Collectives of equal blocks that can be framed.
+void bcast_framed(Group&, const Args&, const Plan&);
+void allgather_framed(Group&, const Args&, const Plan&);
+void gather_framed(Group&, const Args&, const Plan&);
+void scatter_framed(Group&, const Args&, const Plan&);
+void alltoall_framed(Group&, const Args&, const Plan&);
 // Reductions whose operand blocks can be framed: everybody's (allreduce), the root's (reduce), or a
 // block for each rank (reduce_scatter_block).
 void allreduce_framed(Group&, const Args&, const Plan&);

@@ -58,19 +58,13 @@ void want_only(Group& g, int source, void* recv, std::uint64_t bytes) {
   g.wanted[index(source)] = {bytes_at(recv), bytes};
 }
 
-// Equal blocks: framed when they are small, else by the engine.
-void move_equal(Group& g, std::uint64_t q, const Plan& plan, const Transfer& t) {
-  if (can_frame(g, t.one_for_all, plan.bytes)) move_framed(g, q, plan, t);
-  else move(g, q, plan, t);
-}
-
 void run_bcast(Group& g, const Args& a, const Plan& plan) {
   const std::uint64_t q = g.begin(plan, a);
   const int root = static_cast<int>(plan.call.root);
   Transfer t{.reads = g.rank() != root, .only_source = root, .one_for_all = true, .streaming = streams(g, plan.bytes)};
   if (g.rank() == root) t.offer = offer_one(g, a.recv, plan.bytes);
   else want_only(g, root, a.recv, plan.bytes);
-  move_equal(g, q, plan, t);
+  move(g, q, plan, t);
 }
 
 void run_allgather(Group& g, const Args& a, const Plan& plan) {
@@ -78,7 +72,7 @@ void run_allgather(Group& g, const Args& a, const Plan& plan) {
   want_each(g, a.recv, plan.bytes);
   Transfer t{.offer = offer_one(g, a.send, plan.bytes), .one_for_all = true, .streaming = streams(g, plan.bytes * index(g.size()))};
   t.offer.symmetric = true;
-  move_equal(g, q, plan, t);
+  move(g, q, plan, t);
 }
 
 void run_allgatherv(Group& g, const Args& a, const Plan& plan) {
@@ -87,37 +81,37 @@ void run_allgatherv(Group& g, const Args& a, const Plan& plan) {
   move(g, q, plan, {.offer = offer_one(g, a.send, scaled(a.local_count, plan)), .one_for_all = true});
 }
 
-void gather_to_root(Group& g, std::uint64_t q, const Args& a, const Plan& plan, std::uint64_t own_bytes, decltype(move)* mover) {
+void gather_to_root(Group& g, std::uint64_t q, const Args& a, const Plan& plan, std::uint64_t own_bytes) {
   const int root = static_cast<int>(plan.call.root);
-  mover(g, q, plan, {.offer = offer_one(g, a.send, own_bytes), .reads = g.rank() == root, .only_reader = root, .one_for_all = true,
+  move(g, q, plan, {.offer = offer_one(g, a.send, own_bytes), .reads = g.rank() == root, .only_reader = root, .one_for_all = true,
                     .streaming = streams(g, own_bytes * index(g.size()))});
 }
 
 void run_gather(Group& g, const Args& a, const Plan& plan) {
   const std::uint64_t q = g.begin(plan, a);
   if (g.rank() == static_cast<int>(plan.call.root)) want_each(g, a.recv, plan.bytes);
-  gather_to_root(g, q, a, plan, plan.bytes, move_equal);
+  gather_to_root(g, q, a, plan, plan.bytes);
 }
 
 void run_gatherv(Group& g, const Args& a, const Plan& plan) {
   const std::uint64_t q = g.begin(plan, a);
   if (g.rank() == static_cast<int>(plan.call.root)) want_table(g, a.recv, a.recv_counts, a.recv_displs, plan);
-  gather_to_root(g, q, a, plan, scaled(a.local_count, plan), move);
+  gather_to_root(g, q, a, plan, scaled(a.local_count, plan));
 }
 
-void scatter_from_root(Group& g, std::uint64_t q, const Plan& plan, Transfer& t, const Args& a, std::uint64_t own_bytes, decltype(move)* mover) {
+void scatter_from_root(Group& g, std::uint64_t q, const Plan& plan, Transfer& t, const Args& a, std::uint64_t own_bytes) {
   const int root = static_cast<int>(plan.call.root);
   t.only_source = root;
   t.offset = index(g.rank()) * own_bytes;
   want_only(g, root, a.recv, own_bytes);
-  mover(g, q, plan, t);
+  move(g, q, plan, t);
 }
 
 void run_scatter(Group& g, const Args& a, const Plan& plan) {
   const std::uint64_t q = g.begin(plan, a);
   Transfer t{.streaming = streams(g, plan.bytes)};
   if (g.rank() == static_cast<int>(plan.call.root)) t.offer = offer_each(g, a.send, plan.bytes);
-  scatter_from_root(g, q, plan, t, a, plan.bytes, move_equal);
+  scatter_from_root(g, q, plan, t, a, plan.bytes);
 }
 
 void run_scatterv(Group& g, const Args& a, const Plan& plan) {
@@ -125,7 +119,7 @@ void run_scatterv(Group& g, const Args& a, const Plan& plan) {
   Transfer t;
   t.offer.tabled = true;
   if (g.rank() == static_cast<int>(plan.call.root)) t.offer = offer_table(g, a.send, a.send_counts, a.send_displs, plan);
-  scatter_from_root(g, q, plan, t, a, scaled(a.local_count, plan), move);
+  scatter_from_root(g, q, plan, t, a, scaled(a.local_count, plan));
 }
 
 void run_alltoall(Group& g, const Args& a, const Plan& plan) {
@@ -134,7 +128,7 @@ void run_alltoall(Group& g, const Args& a, const Plan& plan) {
   Transfer t{.offer = offer_each(g, a.send, plan.bytes), .offset = index(g.rank()) * plan.bytes, .streaming = streams(g, plan.bytes * index(g.size()))};
   t.offer.keep = plan.call.in_place != 0;
   t.offer.symmetric = true;
-  move_equal(g, q, plan, t);
+  move(g, q, plan, t);
 }
 
 void run_alltoallv(Group& g, const Args& a, const Plan& plan) {
@@ -285,30 +279,31 @@ Native find_native(const Call& c, const Group& g) {
   const std::uint64_t bytes = static_cast<std::uint64_t>(c.count) * c.element_bytes;
   if (g.size() == 1) return {run_alone, "alone"};
   const bool framed = c.op != Op::custom && c.algorithm == detail::Algorithm::automatic;
+  const bool one = framed && can_frame(g, true, bytes), each = framed && can_frame(g, false, bytes);
   switch (c.coll) {
     case Coll::barrier: return wants_grouped(c, g) ? Native{barrier_grouped, "grouped flags"} : Native{barrier_flat, "flat flags"};
-    case Coll::bcast: return {run_bcast, "pull from root"};
+    case Coll::bcast: return one ? Native{bcast_framed, "framed"} : Native{run_bcast, "pull from root"};
     case Coll::allreduce:
       if (bytes <= inline_bytes && c.op != Op::custom && c.algorithm != detail::Algorithm::sliced) {
         if (wants_grouped(c, g)) return {allreduce_grouped, "grouped"};
         return {g.size() == 2 ? allreduce_pair : allreduce_inline, "inline"};
       }
-      if (framed && can_frame(g, true, bytes)) return {allreduce_framed, "framed"};
+      if (one) return {allreduce_framed, "framed"};
       return wants_direct(c, g, bytes) ? Native{run_allreduce_direct, "direct"} : Native{run_allreduce_sliced, "sliced"};
     case Coll::reduce:
-      if (framed && can_frame(g, true, bytes)) return {reduce_framed, "framed"};
+      if (one) return {reduce_framed, "framed"};
       return wants_direct(c, g, bytes) ? Native{run_reduce_direct, "direct"} : Native{run_reduce_sliced, "sliced"};
     case Coll::reduce_scatter_block:
-      if (framed && can_frame(g, false, bytes)) return {reduce_scatter_framed, "framed"};
+      if (each) return {reduce_scatter_framed, "framed"};
       return {run_reduce_scatter, "sliced"};
     case Coll::reduce_scatter: return {run_reduce_scatter, "sliced"};
-    case Coll::allgather: return {run_allgather, "pull"};
+    case Coll::allgather: return one ? Native{allgather_framed, "framed"} : Native{run_allgather, "pull"};
     case Coll::allgatherv: return {run_allgatherv, "pull"};
-    case Coll::gather: return {run_gather, "pull by root"};
+    case Coll::gather: return one ? Native{gather_framed, "framed"} : Native{run_gather, "pull by root"};
     case Coll::gatherv: return {run_gatherv, "pull by root"};
-    case Coll::scatter: return {run_scatter, "pull from root"};
+    case Coll::scatter: return each ? Native{scatter_framed, "framed"} : Native{run_scatter, "pull from root"};
     case Coll::scatterv: return {run_scatterv, "pull from root"};
-    case Coll::alltoall: return {run_alltoall, "pull"};
+    case Coll::alltoall: return each ? Native{alltoall_framed, "framed"} : Native{run_alltoall, "pull"};
     case Coll::alltoallv: return {run_alltoallv, "pull"};
     case Coll::scan:
     case Coll::exscan: return {run_scan, "direct"};
