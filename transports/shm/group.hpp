@@ -58,10 +58,10 @@ class Group {
   };
 
   // `areas[r]` is the offset of rank r's area, `locals[r]` its rank within the host.
+  Group(Host&, const Shape&, int rank, std::span<const std::uint64_t> areas, std::span<const int> locals);
   ~Group();
   Group(const Group&) = delete;
   Group& operator=(const Group&) = delete;
-  Group(Host&, const Shape&, int rank, std::span<const std::uint64_t> areas, std::span<const int> locals);
 
   // A partition of the ranks for grouped operations; the first of each group leads it.
   void set_groups(std::vector<std::vector<int>> groups);
