@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs, builds and runs every test: release, then the sanitizers, then Clang with the fuzzers.
+# Installs, builds and runs every test: release, then the sanitizers, then the fuzzers with Clang.
 # Usage: ./test.sh [--quick]     (--quick: the release build only)
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -39,8 +39,8 @@ build tsan body_threads communicators core_test
 setarch "$(uname -m)" -R ctest --test-dir build/tsan --output-on-failure -L tsan
 
 
-step "Clang, and fuzzers, ${LIBCOLL_FUZZ_SECONDS:-10} s each"
-build fuzz
+step "fuzzers (Clang), ${LIBCOLL_FUZZ_SECONDS:-10} s each"
+build fuzz fuzz_targets
 for target in build/fuzz/bin/fuzz_*; do
   work=$(mktemp -d)
   if ! "$target" -max_total_time="${LIBCOLL_FUZZ_SECONDS:-10}" -max_len=4096 -verbosity=0 -print_final_stats=0 \
