@@ -12,17 +12,13 @@ inline std::uint32_t element_bytes_of(DType type, const ReduceOp& op) noexcept {
   return static_cast<std::uint32_t>(bytes_of(type));
 }
 
-// Why buffers of so many bytes cannot be used, or nullptr; in place there is only recv.
-inline const char* wrong_with(const Call& call, const Args& a, std::uint64_t send_bytes, std::uint64_t recv_bytes) noexcept {
-  const auto send = reinterpret_cast<std::uint64_t>(a.send), recv = reinterpret_cast<std::uint64_t>(a.recv);
-  const bool missing = (send_bytes != 0 && send == 0) || (recv_bytes != 0 && recv == 0);
-  const bool overlap = call.in_place == 0 && send < recv + recv_bytes && recv < send + send_bytes;
-  if (missing) [[unlikely]] return send == 0 && send_bytes != 0 ? "send is a null pointer" : "recv is a null pointer";
-  if (overlap) [[unlikely]] return "send and recv overlap; pass in_place for send";
-  return nullptr;
-}
+// Refuses null or overlapping buffers of so many bytes; in place there is only recv.
 inline void check_buffers(CommImpl& c, const Plan& plan, const Args& a, std::uint64_t send_bytes, std::uint64_t recv_bytes) {
-  if (const char* why = wrong_with(plan.call, a, send_bytes, recv_bytes)) [[unlikely]] c.refuse(plan.call.coll, why);
+  const auto send = reinterpret_cast<std::uint64_t>(a.send), recv = reinterpret_cast<std::uint64_t>(a.recv);
+  if (send_bytes != 0 && send == 0) [[unlikely]] c.refuse(plan.call.coll, "send is a null pointer");
+  if (recv_bytes != 0 && recv == 0) [[unlikely]] c.refuse(plan.call.coll, "recv is a null pointer");
+  if (plan.call.in_place == 0 && send < recv + recv_bytes && recv < send + send_bytes) [[unlikely]]
+    c.refuse(plan.call.coll, "send and recv overlap; pass in_place for send");
 }
 
 // Whether count * blocks elements fit in an address space. Negative counts do not.

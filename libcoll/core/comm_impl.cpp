@@ -6,7 +6,6 @@
 #include <numeric>
 
 #include "libcoll/core/arguments.hpp"
-#include "libcoll/core/log.hpp"
 #include "transports/shm/calibrate.hpp"
 #include "transports/shm/natives.hpp"
 #include "transports/shm/source.hpp"

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <array>
-#include <memory>
 
 #include "libcoll/core/plan.hpp"
 
@@ -19,7 +18,6 @@ class PlanCache {
     plan.words = words_of(plan.call);
     return plans_[index(plan.words)] = plan;
   }
-  void clear() { plans_ = {}; }
 
  private:
   static constexpr std::size_t bits = 6;

@@ -44,7 +44,6 @@ Shape shape_for(int ranks, const Host& host) {
   s.share_from = 4096;
   s.remote_from = host.single_copy() ? (host.forced_single_copy() ? 16384 : remote_threshold(host.costs())) : never;
   s.stream_from = std::size_t{8} << 20;
-  s.streamed_staging = host.costs().streamed_staging > 0.5;
   return s;
 }
 
@@ -68,7 +67,7 @@ Group::Group(Host& host, const Shape& shape, int rank, std::span<const std::uint
   control_ = mine_->control;
   unframed_.resize(areas.size() * framed_max);
   spins_ = spins_for(host);
-  pace_.streamed = shape.streamed_staging;
+  pace_.streamed = host.costs().streamed_staging > 0.5;
   yield_us_ = host.config().yield_us;
 }
 

@@ -38,7 +38,6 @@ struct Shape {
   std::size_t share_from = 0;       // bytes from which a source in the arena is lent, not copied
   std::size_t remote_from = 0;      // bytes from which process_vm_readv pays; ~0: never
   std::size_t stream_from = 0;      // bytes from which results bypass the cache
-  bool streamed_staging = false;    // Costs::streamed_staging
   static constexpr std::size_t framed_bytes = 3 * page_bytes;
   std::size_t area_bytes() const { return page_bytes + framed_bytes + eager_count * eager_bytes + ring_bytes + out_bytes; }
 };
@@ -76,7 +75,6 @@ class Group {
   bool oversubscribed() const { return host_.oversubscribed(); }
   Peer& peer(int r) { return peers_[static_cast<std::size_t>(r)]; }
   Peer& mine() { return *mine_; }
-  std::uint64_t sequence() const { return sequence_; }
 
   // -- The life of one operation.
   std::uint64_t begin(const Plan& plan, const Args& args) {

@@ -243,7 +243,7 @@ bool reduces(Coll coll) {
 }
 
 void run_alone(Group& g, const Args& a, const Plan& plan) {
-  g.begin(plan, a);
+  const std::uint64_t q = g.begin(plan, a);
   const bool v = a.recv_counts != nullptr || a.send_counts != nullptr;
   const std::uint64_t n = !v ? plan.bytes : scaled(plan.call.coll == Coll::reduce_scatter ? a.recv_counts[0] : a.local_count, plan);
   void* to = bytes_at(a.recv, a.recv_displs ? scaled(a.recv_displs[0], plan) : 0);
@@ -258,7 +258,7 @@ void run_alone(Group& g, const Args& a, const Plan& plan) {
       std::memcpy(to, from, n);
     }
   }
-  g.finish(g.sequence());
+  g.finish(q);
 }
 
 bool wants_direct(const Call& c, const Group& g, std::uint64_t bytes) {
