@@ -31,17 +31,6 @@ void frame(Framed* lines, const std::byte* from, std::uint64_t bytes, std::uint6
   lines->header.store(header, std::memory_order_release);
 }
 
-bool arrived(const Framed* lines, std::size_t count, std::uint64_t header) {
-  std::uint64_t differs = 0;
-  for (std::size_t i = 0; i < count; ++i) differs |= lines[i].header.load(std::memory_order_acquire) ^ header;
-  return differs == 0;
-}
-
-void unframe(std::byte* to, const Framed* lines, std::uint64_t bytes) {
-  for (; bytes >= frame_bytes; bytes -= frame_bytes, to += frame_bytes, ++lines) std::memcpy(to, lines->payload, frame_bytes);
-  if (bytes != 0) copy_tail(to, lines->payload, bytes);
-}
-
 // The descriptor goes out behind the lines: a rank that has to wait longer, or called something else,
 // finds it.
 inline void publish_behind(Group& g, std::uint64_t q, std::uint64_t header) {
@@ -71,14 +60,17 @@ inline void send_each(Group& g, std::uint64_t q, std::uint64_t header, const voi
 
 // Waits for rank r's block for this rank and copies it out of its lines.
 void receive_frames(Group& g, std::uint64_t q, std::uint64_t header, int r, bool one_for_all, std::byte* to, std::uint64_t bytes) {
-  const std::size_t count = lines_of(bytes);
-  const Framed* lines = g.framed(q, r) + first_line(one_for_all, r, g.rank(), count);
-  for (int polls = 0; !arrived(lines, count, header); Group::relax(polls)) {
-    if (++polls <= g.spins()) continue;
-    g.wait_slot(q, r, header);  // the lines were stored before it
-    break;
+  const Framed* lines = g.framed(q, r) + first_line(one_for_all, r, g.rank(), lines_of(bytes));
+  // Line by line: polling those ahead would take them from the source, which is about to store there.
+  for (int polls = 0;; ++lines, to += frame_bytes, bytes -= frame_bytes) {
+    for (; lines->header.load(std::memory_order_acquire) != header; Group::relax(polls)) {
+      if (++polls <= g.spins()) continue;
+      g.wait_slot(q, r, header);  // the lines were stored before it
+      break;
+    }
+    if (bytes <= frame_bytes) return copy_tail(to, lines->payload, bytes);
+    std::memcpy(to, lines->payload, frame_bytes);
   }
-  unframe(to, lines, bytes);
 }
 
 // Everybody's block, each where reduce_framed and its kin put it; then one pass in rank order.

@@ -36,7 +36,7 @@ Shape shape_for(int ranks, const Host& host) {
   // The table of a v-form has a row for each reader.
   s.eager_bytes = std::max(s.eager_bytes, (n * sizeof(BlockRow) + page_bytes - 1) / page_bytes * page_bytes);
   s.eager_max = std::max<std::size_t>(s.eager_bytes, 32768);
-  s.symmetric_max = std::max<std::size_t>(s.eager_max, (std::size_t{256} << 10) / n);
+  s.symmetric_max = std::max<std::size_t>(s.eager_max, (std::size_t{2} << 20) / n);
   s.slot_bytes = std::clamp<std::size_t>(round_down_pow2(budget / 6), 8192, 65536);
   s.slot_bytes = std::max<std::size_t>(s.slot_bytes, 256 * n);  // a piece for every reader
   s.ring_bytes = 3 * s.slot_bytes;

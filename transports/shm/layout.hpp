@@ -49,8 +49,8 @@ struct alignas(line_bytes) Slot {
 };
 static_assert(offsetof(Slot, payload) == 16 && sizeof(Slot) == line_bytes);
 
-// A line of framed payload: valid once its header is the operation's. All lines of a payload are
-// polled together, so that flag and data arrive in one hop (NCCL calls the idea LL).
+// A line of framed payload: valid once its header is the operation's, so that flag and data arrive in
+// one hop (NCCL calls the idea LL).
 struct alignas(64) Framed {
   std::byte payload[56];
   std::atomic<std::uint64_t> header;

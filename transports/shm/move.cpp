@@ -17,16 +17,18 @@ class Mover {
       : g_(g), q_(q), t_(t), element_bytes_(element_bytes), me_(g.rank()), size_(g.size()) {}
 
   void run() {
-    where_ = offer(g_, q_, t_.offer, element_bytes_);
+    // The only reader keeps its own block: nobody else would read it.
+    where_ = offer(g_, q_, t_.only_reader == me_ ? Offer{} : t_.offer, element_bytes_);
     g_.publish(q_);
     if (where_ == Where::ring) prepare_ring();
-    else copy_own(0, unknown_bytes);
+    if (!own_follows()) copy_own(0, unknown_bytes);
     if (t_.reads) follow_all();
     const std::uint64_t rounds = std::max(rounds_out_, rounds_in_);
     for (std::uint64_t i = 0; i < rounds; ++i) {
       if (i < rounds_out_) stage(i);
       if (i < rounds_in_) consume(i);
     }
+    if (own_follows() && !t_.one_for_all) copy_own(0, unknown_bytes);
     if (late()) fetch_late();
     if (t_.only_source != me_) g_.advance(g_.mine().control->progress.consumed, at_step(q_, step_mask));
     if (t_.reads && t_.only_source < 0) g_.saw_all(q_);
@@ -45,6 +47,10 @@ class Mover {
     }
     for (int k = 1; k < size_; ++k) f(after(me_, k, size_));
   }
+
+  // A block that is staged for all goes along with its pieces, which are in the cache then; one of
+  // many waits until the readers of the others have theirs.
+  bool own_follows() const { return where_ == Where::ring; }
 
   void copy_own(std::uint64_t from, std::uint64_t most) {
     const Wanted& w = g_.wanted[static_cast<std::size_t>(me_)];
@@ -110,9 +116,7 @@ class Mover {
         g_.stage(slot + place_in_slot(pieces_, t_.one_for_all, me_, static_cast<int>(d)), b.data + pieces_.begin(i), n);
     }
     g_.advance(g_.mine().control->progress.staged, at_step(q_, i + 1));
-    // This rank's own block goes along with what is staged: its source is in the cache now. The last
-    // round takes what is left, should the own block be the largest.
-    copy_own(pieces_.begin(i), i + 1 < rounds_out_ ? pieces_.piece : unknown_bytes);
+    if (t_.one_for_all) copy_own(pieces_.begin(i), pieces_.piece);
   }
 
   void consume(std::uint64_t i) {

@@ -50,9 +50,9 @@ void write_table(BlockRow* rows, const Offer& o, bool packed, std::uint64_t star
   }
 }
 
-void copy_packed(std::byte* to, const Offer& o, int skip, Group* stager) {
-  for (std::size_t i = 0; i < o.blocks.size(); ++i) {
-    const Block& b = o.blocks[i];
+void copy_packed(std::byte* to, std::span<const Block> blocks, int skip, Group* stager) {
+  for (std::size_t i = 0; i < blocks.size(); ++i) {
+    const Block& b = blocks[i];
     if (static_cast<int>(i) != skip && b.bytes != 0) {
       if (stager != nullptr) stager->stage(to, b.data, b.bytes);
       else kernels::copy(to, b.data, b.bytes);
@@ -75,7 +75,7 @@ Where offer(Group& g, std::uint64_t q, const Offer& o, std::uint32_t element_byt
   s.result = Where::nowhere;
   if (o.blocks.empty()) return s.source = Where::nowhere;
   if (o.in_line && !o.tabled && total <= inline_bytes) {
-    copy_packed(s.payload, o, skip, nullptr);
+    copy_packed(s.payload, o.blocks, skip, nullptr);
     s.inlined_bytes = static_cast<std::uint8_t>(total);
     return s.source = Where::inlined;
   }
@@ -94,7 +94,7 @@ Where offer(Group& g, std::uint64_t q, const Offer& o, std::uint32_t element_byt
   if (total + table_bytes <= shape.eager_bytes && !in_arena) {
     std::byte* eager = g.claim_eager(q);
     put_table(eager, true, table_bytes);
-    copy_packed(eager + table_bytes, o, skip, nullptr);
+    copy_packed(eager + table_bytes, o.blocks, skip, nullptr);
     s.source_at = heap.offset_of(eager);
     return s.source = Where::eager;
   }
@@ -104,10 +104,13 @@ Where offer(Group& g, std::uint64_t q, const Offer& o, std::uint32_t element_byt
     s.source_at = in_arena ? heap.offset_of(o.base) : reinterpret_cast<std::uint64_t>(o.base);
     return s.source = in_arena ? Where::shared : Where::remote;
   }
-  if (const std::uint64_t at = total <= (o.symmetric ? shape.symmetric_max : shape.eager_max) ? g.claim_staging(q, total) : 0; at != 0) {
+  // A first or last block that nobody reads takes no room: `before` are bytes in front of what is staged.
+  const std::uint64_t before = skip == 0 ? o.blocks.front().bytes : 0;
+  const std::uint64_t staged = total - before - (skip + 1 == g.size() ? o.blocks.back().bytes : 0);
+  if (const std::uint64_t at = staged <= (o.symmetric ? shape.symmetric_max : shape.eager_max) ? g.claim_staging(q, staged) : 0; at != 0) {
     put_table(table, true, 0);
-    copy_packed(heap.at(at), o, skip, &g);
-    s.source_at = at;
+    copy_packed(heap.at(at), skip == 0 ? o.blocks.subspan(1) : o.blocks, skip == 0 ? -1 : skip, &g);
+    s.source_at = at - before;
     return s.source = Where::eager;
   }
   put_table(table, false, 0);
@@ -142,7 +145,7 @@ Source follow(Group& g, std::uint64_t q, int r, bool one_for_all, bool tabled, s
       break;
     case Where::eager:
     case Where::shared:
-      f.at = g.host().heap().at(s.source_at) + offset;
+      f.at = g.host().heap().at(s.source_at + offset);
       f.direct = true;
       break;
     case Where::remote:
