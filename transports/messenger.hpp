@@ -1,0 +1,64 @@
+// Messenger: messages between ranks of a world, whatever carries them (UCX between hosts; queues between
+// threads in tests). One messenger per rank and world. Thread-safe; progress happens inside the calls
+// below and nowhere else: there is no hidden thread.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace libcoll::xport {
+
+// Which message: equal on both sides, and used once per (sender, receiver).
+struct MessageKey {
+  std::uint64_t communicator = 0;  // unique in the world
+  std::uint32_t sequence = 0;      // of the operation in the communicator
+  std::uint32_t message = 0;       // of the pair and direction within the operation
+  friend bool operator==(const MessageKey&, const MessageKey&) = default;
+};
+
+// One send or receive in flight. Owned by the caller, who must not move or free it, nor touch the buffer
+// of a receive or overwrite that of a send, until it is done or failed.
+struct Transfer {
+  enum class State : std::uint8_t { idle, pending, done, failed };
+  std::atomic<State> state{State::idle};
+  int peer = -1;
+  std::string error;               // of a failed one: names the peer
+  void* request = nullptr;         // the messenger's own
+  bool finished() const { return state.load(std::memory_order_acquire) >= State::done; }
+};
+
+// What was sent to the ranks of one host: payload bytes, messages (signals without payload included).
+struct Traffic {
+  std::uint64_t messages_sent = 0, bytes_sent = 0, messages_received = 0, bytes_received = 0;
+};
+
+class Messenger {
+ public:
+  virtual ~Messenger() = default;
+  // Never block. Small ones may be done on return. A receive whose message is of another length fails.
+  virtual void send(int peer, const MessageKey&, const void* data, std::size_t bytes, Transfer&) = 0;
+  virtual void recv(int peer, const MessageKey&, void* data, std::size_t bytes, Transfer&) = 0;
+  // Moves things on. True if anything happened.
+  virtual bool progress() = 0;
+  // Gives up on transfers that are pending: afterwards each is done or failed, and its buffer free.
+  virtual void cancel(Transfer&) = 0;
+  // Forgets messages of this communicator that arrived and were never asked for (it was closed or broke).
+  virtual void forget(std::uint64_t communicator) = 0;
+  // The first peer known to be lost (connection error or keepalive), or -1; and why.
+  virtual int lost_peer(std::string* why) const = 0;
+  // A descriptor that becomes readable when progress() has something to do; -1: none. Call arm() before
+  // sleeping on it: false means that there is something to do already.
+  virtual int event_fd() const = 0;
+  virtual bool arm() = 0;
+  // By world rank of the peer.
+  virtual Traffic traffic(int peer) const = 0;
+  // For describe(): "UCX 1.13.1 over tcp".
+  virtual std::string text() const = 0;
+};
+
+}  // namespace libcoll::xport
