@@ -1,5 +1,6 @@
 # Every library that libcoll.so itself needs, as one interface target.
 find_package(Threads REQUIRED)
+find_package(Boost REQUIRED COMPONENTS context)
 find_package(PkgConfig REQUIRED)
 find_package(fmt REQUIRED)
 find_package(spdlog REQUIRED)
@@ -11,6 +12,6 @@ find_path(EXPECTED_INCLUDE_DIR tl/expected.hpp REQUIRED)
 
 add_library(libcoll_deps INTERFACE)
 target_link_libraries(libcoll_deps INTERFACE
-  Threads::Threads fmt::fmt spdlog::spdlog nlohmann_json::nlohmann_json
+  Threads::Threads Boost::context fmt::fmt spdlog::spdlog nlohmann_json::nlohmann_json
   PkgConfig::hwloc PkgConfig::sodium PkgConfig::hwy)
 target_include_directories(libcoll_deps SYSTEM INTERFACE ${EXPECTED_INCLUDE_DIR})
