@@ -32,7 +32,7 @@ Partition natural_partition(const Fabric& f, Level level) {
   keys.reserve(f.records.size());
   for (int rank = 0; rank < f.size(); ++rank) {
     const auto i = static_cast<std::size_t>(rank);
-    if (level == Level::world) {
+    if (level == Level::world || level == Level::group) {  // nothing tells which hosts share a switch: files do
       keys.emplace_back(0, 0, 0);
     } else if (level == Level::host) {
       keys.emplace_back(f.host_of[i], 0, 0);
@@ -120,9 +120,8 @@ detail::Result<void> validate_colors(const Hierarchy& h) {
     const LevelGroups named{static_cast<Level>(l), {}};
     if (static_cast<int>(p.size()) != h.size) return broken(named, "not one colour per rank");
     if (p != partition_by(p)) return broken(named, "colours not numbered by lowest ranks");
-    const Level wider =
-        named.level == Level::host || named.level == Level::world ? Level::world : Level::host;
-    if (!refines(p, h.colors[index_of(wider)])) return broken(named, "groups cross hosts");
+    const Level wider = named.level < Level::host ? Level::host : named.level == Level::host ? Level::group : Level::world;
+    if (!refines(p, h.colors[index_of(wider)])) return broken(named, fmt::format("groups cross those of level {}", name_of(wider)));
   }
   if (part_count(h.colors[index_of(Level::world)]) > 1)
     return broken({Level::world, {}}, "more than one world");

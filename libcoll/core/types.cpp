@@ -34,7 +34,7 @@ constexpr std::array<const char*, op_count + 1> op_names{
     "sum", "prod", "min", "max", "avg", "land", "lor", "lxor",
     "band", "bor", "bxor", "minloc", "maxloc", "custom"};
 
-constexpr std::array<const char*, level_count> level_names{"core", "l3", "numa", "package", "host", "world"};
+constexpr std::array<const char*, level_count> level_names{"core", "l3", "numa", "package", "host", "group", "world"};
 
 constexpr bool valid(DType t) { return static_cast<int>(t) < dtype_count; }
 

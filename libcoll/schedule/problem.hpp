@@ -27,6 +27,9 @@ struct Problem {
   std::int64_t count = 0;               // elements per block, as in the public API; v-forms: 0
   // allgatherv, reduce_scatter: elements of every rank's block, equal on all ranks. Empty otherwise.
   std::vector<std::int64_t> counts;
+  // For verify only, no builder may look at it: what gatherv, scatterv (by rank) and alltoallv (by sender *
+  // size + receiver) learn when they run.
+  std::vector<std::int64_t> block_counts;
   bool commutative = true;              // the operation: if not, operands combine in rank order only
   bool averages = false;                // Op::avg: results end with Builder::finish
   Determinism determinism = Determinism::fast;

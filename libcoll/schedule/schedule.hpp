@@ -3,6 +3,7 @@
 // value is executed, verified for all ranks at once, costed and printed.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -16,7 +17,7 @@ using detail::Coll;
 // Buffers by name. A block of a v-form lies where the caller's displacements say: its place, and for
 // gatherv, scatterv and alltoallv its length too, are known when the schedule runs, not before.
 enum class Space : std::uint8_t { send, recv, scratch, send_block, recv_block };
-inline constexpr std::int64_t whole_block = -1;  // a count: all of a block, whatever its length
+inline constexpr std::int64_t whole_block = -1;  // a count: all of a block (or of send, recv), whatever its length
 
 struct Range {
   Space space = Space::scratch;
@@ -82,5 +83,7 @@ struct Schedule {
 
 // A line for the rank, then one per step, each with what it waits for; for people, tests and coll-info.
 std::string to_text(const Schedule&);
+// One step of it, without its dependencies.
+std::string to_text(const Schedule&, std::size_t step);
 
 }  // namespace libcoll::sched

@@ -35,7 +35,7 @@ typedef enum {
 } libcoll_op;
 
 /* In the order of libcoll::Level. */
-typedef enum { LIBCOLL_CORE, LIBCOLL_L3, LIBCOLL_NUMA, LIBCOLL_PACKAGE, LIBCOLL_HOST, LIBCOLL_WORLD } libcoll_level;
+typedef enum { LIBCOLL_CORE, LIBCOLL_L3, LIBCOLL_NUMA, LIBCOLL_PACKAGE, LIBCOLL_HOST, LIBCOLL_GROUP, LIBCOLL_WORLD } libcoll_level;
 
 #define LIBCOLL_IN_PLACE ((const void*)~(uintptr_t)0)
 

@@ -84,9 +84,10 @@ struct InPlace {
 inline constexpr InPlace in_place{};
 inline bool is_in_place(const void* p) noexcept { return p == static_cast<const void*>(in_place); }
 
-// Levels at which Comm::split(Level) groups ranks: those that share the named thing.
-enum class Level : std::uint8_t { core, l3, numa, package, host, world };
-inline constexpr int level_count = 6;
+// Levels at which Comm::split(Level) groups ranks: those that share the named thing. A group is of hosts
+// that share a switch; where the network's shape is unknown it is the world.
+enum class Level : std::uint8_t { core, l3, numa, package, host, group, world };
+inline constexpr int level_count = 7;
 LIBCOLL_API const char* name_of(Level) noexcept;
 
 // DType of a C++ type; no definition for types that the library does not know.
