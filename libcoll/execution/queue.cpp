@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <sched.h>
+
 #include <algorithm>
 
 #include "libcoll/error.hpp"
@@ -205,6 +207,8 @@ bool Queue::test(Operation& op) {
   collect(op);
   return true;
 }
+
+void Queue::rest() { sched_yield(); }
 
 void Queue::wait(Operation& op) {
   const Stage stage = op.stage.load(std::memory_order_acquire);

@@ -51,6 +51,8 @@ class Queue {
 
   // Starts it: never waits for a peer. It must be idle or done.
   void start(Operation&);
+  // Between two rounds of a caller that looks at several operations by turns.
+  static void rest();
   bool test(Operation&);  // moves things on; throws what the operation threw, once
   void wait(Operation&);
   // Blocking: start and wait.

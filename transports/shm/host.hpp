@@ -32,6 +32,7 @@ struct HostOptions {
   Config config;
   std::size_t cache_bytes = std::size_t{1} << 20;  // of one core's own cache
   int cpus = 0;                  // usable CPUs of all local ranks together; 0: unknown
+  bool crowded = false;          // other ranks run on them, too
 };
 
 // Staging memory of one rank, shared by its communicators: one of them holds the lease at a time.
