@@ -84,14 +84,14 @@ def place(ranks, placement):
 # -- Outside: make the run's namespaces, and end them with this process.
 
 def outside():
-  unshare = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
+  unshare = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
   if os.geteuid() != 0:
     unshare[1:1] = ["--user", "--map-root-user"]
   missing = [tool for tool in ("unshare", "nsenter", "ip", "mount") if shutil.which(tool) is None]
   if missing:
     say(f"skipped: no {', '.join(missing)} here")
     return SKIPPED
-  probe = subprocess.run(unshare + ["--net", "--uts", "mount", "-t", "tmpfs", "tmpfs", "/run"], capture_output=True, text=True)
+  probe = subprocess.run(unshare + ["--uts", "mount", "-t", "tmpfs", "tmpfs", "/run"], capture_output=True, text=True)
   if probe.returncode != 0:
     say(f"skipped: this process may not make namespaces: {probe.stderr.strip()}")
     return SKIPPED
@@ -129,6 +129,11 @@ class Hosts:
     with open("/run/hosts", "w") as f:
       f.write("127.0.0.1 localhost\n" + "".join(f"{a} {n}\n" for a, n in zip(self.addresses, self.names)))
     sh("mount --bind /run/hosts /etc/hosts")
+    # A host sees its own network devices in /sys (UCX looks for them there), and the cgroups of all.
+    os.makedirs("/run/cgroup")
+    sh("mount --rbind /sys/fs/cgroup /run/cgroup")
+    script("/run/enter", 'host=$1; shift; exec nsenter --net=/run/netns/$host --uts=/run/uts/$host unshare --mount /run/enter2 "$@"')
+    script("/run/enter2", 'mount -t sysfs sysfs /sys && mount --rbind /run/cgroup /sys/fs/cgroup && exec "$@"')
     sh("ip netns add switch")
     sh("ip -n switch link add bridge type bridge")
     sh("ip -n switch link set bridge up")
@@ -154,8 +159,13 @@ class Hosts:
 
   def inside(self, h):
     """What to put before a command that is to run on this host."""
-    name = self.names[h]
-    return ["nsenter", f"--net=/run/netns/{name}", f"--uts=/run/uts/{name}"]
+    return ["/run/enter", self.names[h]]
+
+
+def script(path, text):
+  with open(path, "w") as f:
+    f.write(f"#!/bin/sh\n{text}\n")
+  os.chmod(path, 0o755)
 
 
 def sh(command, optional=False):
@@ -219,9 +229,7 @@ def wait(ranks, a):
 
 def run_openmpi(hosts, a):
   """mpirun runs on host 0; what is ssh elsewhere is a script that enters a namespace."""
-  with open("/run/agent", "w") as f:
-    f.write('#!/bin/sh\nhost=$1; shift\nexec nsenter --net=/run/netns/$host --uts=/run/uts/$host sh -c "$*"\n')
-  os.chmod("/run/agent", 0o755)
+  script("/run/agent", 'host=$1; shift; exec /run/enter $host sh -c "$*"')
   with open("/run/hostfile", "w") as f:
     if a.placement in ("block", "round-robin"):
       f.writelines(f"{n} slots={r}\n" for n, r in zip(hosts.names, a.ranks))
@@ -232,7 +240,9 @@ def run_openmpi(hosts, a):
   command = [os.environ.get("MPIRUN", shutil.which("mpirun.openmpi") or "mpirun"), "-n", str(len(a.host_of)), "--hostfile", "/run/hostfile",
              "--map-by", mapping, "--bind-to", "none", "--mca", "plm_rsh_agent", "/run/agent", "--mca", "oob_tcp_if_include", net,
              "--mca", "btl_tcp_if_include", net] + shlex.split(a.mpirun_args) + ["-x", "HOSTS_ADDRESSES"] + a.program
-  p = subprocess.Popen(hosts.inside(0) + command, stdin=subprocess.DEVNULL)
+  # The user is root here in any case, if only of a user namespace.
+  root = dict.fromkeys(("OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"), "1")
+  p = subprocess.Popen(hosts.inside(0) + command, stdin=subprocess.DEVNULL, env=dict(os.environ, **root))
   try:
     code = p.wait(a.timeout)
   except subprocess.TimeoutExpired:

@@ -66,6 +66,7 @@ def rank_body():
   for _ in host_of:
     connection, _ = server.accept()
     expect(connection.recv(1) == b"x", "a peer sent nothing")
+  expect(sorted(os.listdir("/sys/class/net")) == ["eth0", "lo"], "the devices in /sys are another host's")
   print("host", socket.gethostname(), "uts", os.readlink("/proc/self/ns/uts"), "net", os.readlink("/proc/self/ns/net"), flush=True)
 
 
