@@ -13,8 +13,6 @@ using xport::Messenger;
 using xport::Transfer;
 using xport::UcxOptions;
 
-constexpr std::size_t huge = 4 << 20;
-
 class UcxDeath : public testing::TestWithParam<bool> {
  protected:
   UcxOptions options() const { return {.exclude_shared_memory = GetParam(), .keepalive_s = 0.5}; }

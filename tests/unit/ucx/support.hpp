@@ -14,6 +14,14 @@
 
 namespace libcoll::test {
 
+constexpr std::size_t huge = 4 << 20;  // bytes; sent by rendezvous
+
+// Over TCP alone as between hosts, and over whatever UCX likes.
+class Ucx : public testing::TestWithParam<bool> {
+ protected:
+  xport::UcxOptions options() const { return {.exclude_shared_memory = GetParam()}; }
+};
+
 std::unique_ptr<xport::Messenger> make_messenger(Board&, int rank, int size, const xport::UcxOptions& = {});
 
 // Runs `body` on a messenger per thread; whatever it throws, and a hang, fail the test.
