@@ -28,7 +28,10 @@ bool may_be_in_place(const Problem& p, int rank) {
   }
 }
 
-int Proof::memory_of(Space space, int block) const {
+int Proof::memory_of(int rank, Space space, int block) const {
+  // The one block that a rank sends in a gatherv, or gets in a scatterv, goes by both names.
+  if (space == Space::send_block && p.coll == Coll::gatherv && block == rank) return 0;
+  if (space == Space::recv_block && p.coll == Coll::scatterv && block == rank) return 1;
   switch (space) {
     case Space::send: return 0;
     case Space::recv: return 1;
@@ -40,7 +43,7 @@ int Proof::memory_of(Space space, int block) const {
 }
 
 Place Proof::place(int rank, const Range& r) const {
-  Place out{memory_of(r.space, r.block), r.offset, r.count};
+  Place out{memory_of(rank, r.space, r.block), r.offset, r.count};
   if (out.memory >= 0 && r.count == whole_block) out.count = memories[at(rank)][at(out.memory)].size;
   return out;
 }

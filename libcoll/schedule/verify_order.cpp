@@ -115,7 +115,8 @@ bool Proof::check_native(const Meeting& m) {
         if (i != lead.root && to.count != 0) return fail(id, "only the root of the group has a result");
         break;
       case Coll::allreduce:
-        if (from.count != place(members[0], lead.from).count || to.count != from.count) return differ(from.count, to.count);
+        if (from.count != to.count) return differ(from.count, to.count);
+        if (to.count != place(members[0], lead.to).count) return differ(to.count, place(members[0], lead.to).count);
         break;
       case Coll::reduce_scatter: {
         std::int64_t at_ = part(s, r, 0).offset;

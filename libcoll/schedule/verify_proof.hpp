@@ -65,7 +65,7 @@ struct Proof {
 
   // Layout (verify_layout.cpp).
   void lay_out();
-  int memory_of(Space space, int block) const;
+  int memory_of(int rank, Space space, int block) const;
   Place place(int rank, const Range&) const;  // memory -1: no such buffer
 
  private:

@@ -44,6 +44,9 @@ TEST(Layering, IncludesPointDown) {
   const Rule rules[] = {
       {"topology", {"libcoll/core/", "transports/", "libcoll/kernels/", "libcoll/bootstrap/"}, {"libcoll/core/result.hpp", "libcoll/core/log.hpp"}},
       {"libcoll/kernels", {"libcoll/core/", "transports/", "topology/", "libcoll/bootstrap/"}, {}},
+      {"libcoll/schedule", {"libcoll/core/", "libcoll/algorithms/", "transports/", "topology/", "libcoll/kernels/", "libcoll/bootstrap/"},
+       {"libcoll/core/call.hpp", "libcoll/core/result.hpp"}},
+      {"libcoll/algorithms", {"libcoll/core/", "transports/", "topology/", "libcoll/kernels/", "libcoll/bootstrap/"}, {"libcoll/core/call.hpp", "libcoll/core/result.hpp"}},
       {"libcoll/bootstrap", {"libcoll/core/", "transports/", "topology/", "libcoll/kernels/"}, {"libcoll/core/result.hpp", "libcoll/core/log.hpp"}},
       {"transports", {"libcoll/core/", "topology/"},
        {"libcoll/core/call.hpp", "libcoll/core/plan.hpp", "libcoll/core/result.hpp", "libcoll/core/log.hpp"}},

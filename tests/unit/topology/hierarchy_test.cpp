@@ -143,6 +143,20 @@ TEST(HierarchyJson, HandWrittenFile) {
   EXPECT_EQ(h->group_of(Level::host, 3), 0);
 }
 
+TEST(HierarchyJson, HostsThatShareASwitch) {
+  const auto h = hierarchy_from_json(R"({"libcoll_hierarchy": 1, "size": 6, "levels": [
+      {"level": "host", "groups": [{"ranks": [0, 3]}, {"ranks": [1, 4]}, {"ranks": [2, 5]}]},
+      {"level": "group", "groups": [{"ranks": [0, 1, 3, 4]}, {"ranks": [2, 5]}]}]})");
+  ASSERT_TRUE(h) << h.error().text;
+  EXPECT_EQ(useful(*h), (std::vector{Level::host, Level::group, Level::world}));
+  EXPECT_EQ(h->group_of(Level::group, 4), 0);
+  EXPECT_EQ(h->group_of(Level::group, 5), 1);
+  EXPECT_EQ(*hierarchy_from_json(to_json(*h)), *h);
+  // Without a file nothing is known about switches: one group.
+  const Hierarchy built = build_hierarchy(on_hosts({{0, "0"}, {1, "0"}}));
+  EXPECT_EQ(built.colors[static_cast<std::size_t>(Level::group)], (std::vector{0, 0}));
+}
+
 TEST(HierarchyJson, RefusesWhatIsNoHierarchy) {
   const auto file = [](const std::string& rest) {
     return hierarchy_from_json(R"({"libcoll_hierarchy": 1, )" + rest + "}");
