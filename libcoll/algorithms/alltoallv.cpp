@@ -20,7 +20,8 @@ constexpr Entry entries[] = {
     {"pairwise", "one partner after the other", "Thakur, Rabenseifner, Gropp 2005"},
 };
 
-std::string refuses_alltoallv(const Problem&, const Recipe& r) {
+std::string refuses_alltoallv(const Problem& p, const Recipe& r) {
+  if (p.in_place) return "in place, give the schedule a copy of the blocks to send";
   if (!r.over.empty()) return "only their two ends know the lengths of blocks: they travel directly, not over levels";
   if (r.chunk != 0) return "blocks of unknown length are not cut into chunks";
   return {};

@@ -11,6 +11,6 @@ constexpr Collective stub{none, refuse, nothing, no_work};
 }  // namespace
 #define STUB(x) extern __attribute__((weak)) const Collective x##_collective = stub
 STUB(barrier); STUB(bcast); STUB(reduce); STUB(allreduce); STUB(reduce_scatter_block); STUB(reduce_scatter);
-STUB(allgather); STUB(allgatherv); STUB(gather); STUB(gatherv); STUB(scatter); STUB(scatterv);
-STUB(alltoall); STUB(alltoallv); STUB(scan); STUB(exscan);
+
+STUB(scan); STUB(exscan);
 }  // namespace libcoll::algo
