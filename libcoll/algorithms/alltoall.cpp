@@ -118,19 +118,20 @@ std::vector<Work> work_of_alltoall(const Problem& p, const Recipe& r) {
   }
   if (r.over.empty()) return {{.ranks = p.size, .rounds = double(rounds_of(r.algorithm, p.size)), .sent = m * (n - 1)}};
   std::vector<Work> out;
-  const int groups = group_count(p, r.over.back()), members = largest_group(p, r.over.back());
-  const auto native = [&](Level level, double sent) {
-    out.push_back({.where = Work::Where::native, .level = level, .native = Coll::alltoallv, .ranks = largest_group(p, level), .rounds = 1, .sent = sent});
-  };
-  // Per rank of a group in the native steps: what is for the group and what others leave with it.
+  const int groups = group_count(p, r.over.back());
+  const std::vector<LevelTeam> teams = level_teams(p, clusters(p, r.over));
+  const int members = teams.back().ranks;
   const int speakers = r.slices == all_slices ? std::min(members, std::max(1, groups - 1)) : std::min(r.slices, members);
-  const double busiest = m * n * members / speakers;
-  for (auto level = r.over.rbegin(); level != r.over.rend(); ++level) native(*level, busiest);
-  if (groups > 1) {
-    const double rounds = std::max(1.0, double(rounds_of(r.algorithm, groups)) / speakers);
-    out.push_back({.ranks = groups, .rounds = rounds, .sent = m * (n - members) * members / speakers, .flows = speakers});
-    for (const Level level : r.over) native(level, busiest);
-  }
+  // What the members leave with the busiest speaker, and with each other.
+  const double busiest = groups > 1 ? m * n * members / speakers : m * n;
+  const auto inside = [&] {
+    for (const LevelTeam& t : teams) out.push_back(work_in(t, Coll::alltoallv, busiest));
+  };
+  inside();
+  if (groups == 1) return out;
+  const double rounds = std::max(1.0, double(rounds_of(r.algorithm, groups)) / speakers);
+  out.push_back({.ranks = groups, .rounds = rounds, .sent = m * (n - members) * members / speakers, .flows = speakers});
+  inside();
   return out;
 }
 

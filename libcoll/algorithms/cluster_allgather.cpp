@@ -136,22 +136,19 @@ std::vector<Work> work_of_allgather(const Problem& p, const Recipe& r) {
   if (r.over.empty()) return {{.ranks = p.size, .rounds = double(exchange_rounds(r.algorithm, p.size)), .sent = all * (p.size - 1) / p.size}};
   const int groups = group_count(p, r.over.back());
   const double got = all * (groups - 1) / groups;
+  const std::vector<LevelTeam> teams = level_teams(p, clusters(p, r.over));
+  const bool lanes = r.slices == all_slices && groups > 1;
+  // Levels that collect to leaders; the next one exchanges by itself, unless it is the world.
+  const std::size_t below = lanes || groups == 1 ? teams.size() - 1 : teams.size();
   std::vector<Work> out;
-  const auto native = [&](Level level, Coll coll, double sent) {
-    out.push_back({.where = Work::Where::native, .level = level, .native = coll, .ranks = largest_group(p, level), .rounds = 1, .sent = sent});
-  };
   const auto exchange = [&](double sent, int flows) {
-    if (groups > 1) out.push_back({.ranks = groups, .rounds = double(exchange_rounds(r.algorithm, groups)), .sent = sent, .flows = flows});
+    out.push_back({.ranks = groups, .rounds = double(exchange_rounds(r.algorithm, groups)), .sent = sent, .flows = flows});
   };
-  if (r.slices == all_slices || groups == 1) {
-    const int lanes = largest_group(p, r.over.back());
-    if (groups > 1) exchange(got / lanes, lanes);
-    native(r.over.back(), Coll::allgatherv, all);
-    return out;
-  }
-  for (const Level level : r.over) native(level, Coll::gatherv, all * largest_group(p, level) / p.size);
-  exchange(got, 1);
-  for (auto level = r.over.rbegin(); level != r.over.rend(); ++level) native(*level, Coll::bcast, all);
+  if (lanes) exchange(got / teams.back().ranks, teams.back().ranks);
+  for (std::size_t i = 0; i < below; ++i) out.push_back(work_in(teams[i], Coll::gatherv, all * teams[i].ranks / (lanes ? teams.back().ranks : p.size)));
+  if (below < teams.size()) out.push_back(work_in(teams.back(), Coll::allgatherv, all));
+  else exchange(got, 1);
+  for (std::size_t i = below; i-- > 0;) out.push_back(work_in(teams[i], Coll::bcast, all));
   return out;
 }
 

@@ -96,12 +96,35 @@ std::vector<std::int64_t> block_counts(const Problem& p, const std::vector<int>&
   return out;
 }
 
-int largest_group(const Problem& p, Level level) {
-  int most = 1;
-  for (const auto& v : p.levels)
-    if (v.level == level)
-      for (const auto& m : v.members) most = std::max(most, static_cast<int>(m.size()));
-  return most;
+std::vector<LevelTeam> level_teams(const Problem& p, const Cluster& world) {
+  std::vector<LevelTeam> out;
+  std::vector<const Cluster*> now{&world};
+  while (!now[0]->parts.empty()) {
+    std::vector<const Cluster*> next;
+    LevelTeam most;
+    for (const Cluster* c : now)
+      for (const Cluster& inner : c->parts) {
+        next.push_back(&inner);
+        const std::vector<int> actors = inner.actors();
+        const auto n = static_cast<int>(actors.size());
+        if (n > most.actors || next.size() == 1) most.native = n < 2 || native_group(p, actors).index >= 0;
+        most.level = inner.level;
+        most.actors = std::max(most.actors, n);
+        most.ranks = std::max(most.ranks, inner.size());
+      }
+    out.push_back(most);
+    now = std::move(next);
+  }
+  std::reverse(out.begin(), out.end());
+  return out;
+}
+
+Work work_in(const LevelTeam& t, Coll native, double elements) {
+  Work w{.level = t.level, .native = native, .ranks = t.actors, .rounds = 1, .sent = elements};
+  if (t.native) w.where = Work::Where::native;
+  else if (native == Coll::alltoallv) w.rounds = (t.actors - 1 + exchange_window - 1) / exchange_window;
+  else w.rounds = tree_rounds(t.actors, 2);
+  return w;
 }
 
 int group_count(const Problem& p, Level level) {

@@ -27,8 +27,19 @@ void spread(Builder&, const Problem&, const Cluster&, const Layout&, const Share
 const Cluster* widest_led(const Cluster&, int rank);
 std::vector<std::int64_t> block_counts(const Problem&, const std::vector<int>& ranks);
 
-// Sizes for Work: of the largest group of a level, and how many groups the world has.
-int largest_group(const Problem&, Level);
+// -- For Work: equal on all ranks.
+
+// The busiest team of a level.
+struct LevelTeam {
+  Level level = Level::world;
+  int actors = 1;       // of the team
+  int ranks = 1;        // that they act for
+  bool native = false;  // it has a native group
+};
+// One per level of a recipe, narrowest first.
+std::vector<LevelTeam> level_teams(const Problem&, const Cluster& world);
+// One operation of such a team on so many elements, natively or as messages.
+Work work_in(const LevelTeam&, Coll native, double elements);
 int group_count(const Problem&, Level);
 
 }  // namespace libcoll::algo

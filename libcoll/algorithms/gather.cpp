@@ -51,10 +51,7 @@ std::vector<Work> work_of_gather(const Problem& p, const Recipe& r) {
   const int top = r.over.empty() ? p.size : group_count(p, r.over.back());
   const double all = static_cast<double>(p.count) * p.size;
   std::vector<Work> out;
-  for (const Level level : r.over) {
-    const int n = largest_group(p, level);
-    out.push_back({.where = Work::Where::native, .level = level, .native = Coll::gatherv, .ranks = n, .rounds = 1, .sent = all * n / p.size});
-  }
+  for (const LevelTeam& t : level_teams(p, clusters(p, r.over, p.root))) out.push_back(work_in(t, Coll::gatherv, all * t.ranks / p.size));
   const int rounds = r.algorithm == "k_nomial" ? tree_rounds(top, r.radix) : 1;
   if (top > 1) out.push_back({.ranks = top, .rounds = double(rounds), .sent = all * (top - 1) / top});
   return out;

@@ -54,10 +54,8 @@ std::vector<Work> work_of_scatter(const Problem& p, const Recipe& r) {
   std::vector<Work> out;
   const int rounds = r.algorithm == "k_nomial" ? tree_rounds(top, r.radix) : 1;
   if (top > 1) out.push_back({.ranks = top, .rounds = double(rounds), .sent = all * (top - 1) / top});
-  for (auto level = r.over.rbegin(); level != r.over.rend(); ++level) {
-    const int n = largest_group(p, *level);
-    out.push_back({.where = Work::Where::native, .level = *level, .native = Coll::scatterv, .ranks = n, .rounds = 1, .sent = all * n / p.size});
-  }
+  const std::vector<LevelTeam> teams = level_teams(p, clusters(p, r.over, p.root));
+  for (auto t = teams.rbegin(); t != teams.rend(); ++t) out.push_back(work_in(*t, Coll::scatterv, all * t->ranks / p.size));
   return out;
 }
 

@@ -7,8 +7,6 @@
 
 namespace libcoll::algo {
 
-// Rounds of a "scattered" exchange that may be under way at once: more would only fill queues.
-inline constexpr int exchange_window = 16;
 // Rounds in flight of an exchange by messages: 1 (pairwise) or exchange_window (scattered).
 int window_of(const std::string& algorithm);
 

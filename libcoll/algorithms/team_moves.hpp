@@ -30,6 +30,8 @@ void allgather_native(Builder&, const NativeGroup&, const Range& all, const Rang
 //   circulant           ceil(log2 n) rounds of at most two messages, no scratch
 void allgather_blocks(Builder&, const Team&, const std::string& algorithm, const std::vector<Range>& blocks);
 
+// Rounds of a "scattered" exchange that may be under way at once: more would only fill queues.
+inline constexpr int exchange_window = 16;
 // Rounds of a k-nomial tree over n members: ceil(log_radix n).
 int tree_rounds(int n, int radix);
 bool power_of_two(int n);

@@ -68,19 +68,29 @@ TEST_P(Movements, OverRandomHierarchies) {
   EXPECT_GE(proofs, shapes);
 }
 
+INSTANTIATE_TEST_SUITE_P(All, Movements, testing::ValuesIn(movements), [](const auto& i) { return std::string(detail::name_of(i.param)); });
+
 // Each rank decides by itself whether it works in place.
-TEST_P(Movements, InPlaceOnSomeRanks) {
-  if (rooted(GetParam()) || GetParam() == Coll::alltoallv) return;
-  Random random(5);
-  for (int i = 0; i < 30; ++i) {
-    Problem p = test::random_problem(GetParam(), random, 12);
-    std::vector<bool> in_place;
-    for (int r = 0; r < p.size; ++r) in_place.push_back(between(random, 0, 1) == 0);
-    ASSERT_EQ(prove_all(p, nullptr, in_place), "");
+TEST(MovementsInPlace, OnSomeRanks) {
+  for (const Coll coll : {Coll::allgather, Coll::allgatherv, Coll::alltoall}) {
+    Random random(5);
+    for (int i = 0; i < 30; ++i) {
+      Problem p = test::random_problem(coll, random, 12);
+      std::vector<bool> in_place;
+      for (int r = 0; r < p.size; ++r) in_place.push_back(between(random, 0, 1) == 0);
+      ASSERT_EQ(prove_all(p, nullptr, in_place), "");
+    }
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(All, Movements, testing::ValuesIn(movements), [](const auto& i) { return std::string(detail::name_of(i.param)); });
+// Blocks of unknown length have nowhere to wait: the caller has to copy them.
+TEST(MovementsInPlace, AlltoallvIsRefused) {
+  Problem p = flat_problem(Coll::alltoallv, 4, 3);
+  EXPECT_FALSE(candidates(p).empty());
+  p.in_place = true;
+  EXPECT_TRUE(candidates(p).empty());
+  EXPECT_NE(refuses(p, Recipe{"pairwise"}), "");
+}
 
 // -- Counted bounds (docs/algorithms.md states them).
 
@@ -246,6 +256,56 @@ TEST(MovementBounds, RootedMovesCrossHostsOnce) {
           EXPECT_EQ(in[static_cast<std::size_t>(home)], coll == Coll::gather ? (p.size - here) * p.count : 0);
           EXPECT_LE(crossing(p, tree, Level::host).messages, hosts);  // one more: a subtree that goes over the end is cut
         }
+}
+
+// -- Work, which the cost model ranks recipes by.
+
+TEST(MovementWork, CountsWhatTheSchedulesSend) {
+  for (const Coll coll : {Coll::allgather, Coll::alltoall})
+    for (const int n : {2, 3, 8, 17})
+      for (const Recipe& r : candidates(flat_problem(coll, n, 5))) {
+        const auto work = collective(coll).work(flat_problem(coll, n, 5), r);
+        ASSERT_EQ(work.size(), 1u);
+        EXPECT_EQ(work[0].where, Work::Where::messages);
+        EXPECT_EQ(work[0].ranks, n);
+        const double sent = static_cast<double>(busiest_sender(test::build_all(flat_problem(coll, n, 5), r)).elements);
+        EXPECT_GE(work[0].sent * 1.0001, sent) << to_text(r) << " " << n;
+        EXPECT_LE(work[0].sent, sent * 1.7) << to_text(r) << " " << n;  // bruck is counted as if n were even
+      }
+}
+
+// Every candidate over hosts has one phase between hosts, whose elements are those that the busiest rank sends there.
+TEST(MovementWork, PhasesOfCompositions) {
+  for (const Coll coll : {Coll::allgather, Coll::gather, Coll::scatter, Coll::alltoall}) {
+    Problem p = flat_problem(coll, 16, 5);
+    test::set_hosts(p, 4, 4);
+    int composed = 0;
+    for (const Recipe& r : candidates(p)) {
+      const auto work = collective(coll).work(p, r);
+      double between_hosts = 0, busiest = 0;
+      int natives = 0;
+      for (const Work& w : work) {
+        EXPECT_GT(w.rounds, 0) << to_text(r);
+        const bool native = w.where == Work::Where::native;
+        EXPECT_EQ(w.level, native ? Level::host : Level::world);
+        natives += native;
+        if (!native) between_hosts += w.sent;
+      }
+      if (r.over.empty()) continue;
+      ++composed;
+      EXPECT_GT(natives, 0) << to_text(r);
+      for (const Schedule& s : test::build_all(p, r)) {
+        double out = 0, in = 0;
+        for (const sched::Step& step : s.steps) {
+          if (step.kind == sched::Kind::send) out += static_cast<double>(step.from.count);
+          if (step.kind == sched::Kind::recv) in += static_cast<double>(step.to.count);
+        }
+        busiest = std::max({busiest, out, in});
+      }
+      EXPECT_NEAR(between_hosts, busiest, 0.35 * busiest) << to_text(r);
+    }
+    EXPECT_GT(composed, 0);
+  }
 }
 
 }  // namespace
