@@ -113,7 +113,7 @@ sched::Problem CommImpl::problem_of(const Call& call, std::span<const Count> cou
   p.commutative = call.op != Op::custom || call.commutative != 0;
   p.averages = call.op == Op::avg;
   p.determinism = static_cast<Determinism>(call.determinism);
-  p.in_place = call.in_place != 0;
+  p.in_place = call.in_place != 0 && !exec::runs_apart(call);
   for (const exec::NativeGroup& g : groups_) p.groups.push_back(g.ranks);
   p.levels = levels_;
   return p;
@@ -130,7 +130,7 @@ planning::Wish CommImpl::wish_for(const Call& call) const {
 std::shared_ptr<exec::Program> CommImpl::make_program(const Call& call, std::span<const Count> counts) {
   const sched::Problem problem = problem_of(call, counts);
   const planning::Wish wish = wish_for(call);
-  const auto choice = planning::choose(problem, wish, world_->tuning ? &*world_->tuning : nullptr, world_->costs, call.element_bytes);
+  const auto choice = planning::choose(problem, wish, world_->tuning ? &*world_->tuning : nullptr, world_->costs, exec::runs_wide(call) ? static_cast<std::uint32_t>(sizeof(float)) : call.element_bytes);
   if (!choice) {
     if (choice.error().code == Errc::invalid_argument) refuse(call.coll, choice.error().text);
     throw Error(choice.error().code, fmt::format("libcoll: rank {} of {}: {}", rank_, size_, choice.error().text));
@@ -145,10 +145,9 @@ std::shared_ptr<exec::Program> CommImpl::make_program(const Call& call, std::spa
   const auto is_message = [](const sched::Step& s) { return s.kind == sched::Kind::send || s.kind == sched::Kind::recv; };
   if (world_->engine->messenger() == nullptr && std::any_of(schedule.steps.begin(), schedule.steps.end(), is_message))
     refuse(call.coll, fmt::format("algorithm \"{}\" sends messages, and all ranks are on one host: set LIBCOLL_NETWORK=on", algo::to_text(choice->recipe)));
-  auto program = exec::compile(call, signature_of(call), std::move(schedule), groups_, world_ranks_);
+  auto program = exec::compile(call, signature_of(call), std::move(schedule), groups_, world_ranks_, counts);
   program->queue = queue_.get();
   program->text = algo::to_text(choice->recipe);
-  program->counts.assign(counts.begin(), counts.end());
   return program;
 }
 

@@ -1,8 +1,10 @@
 #include "libcoll/execution/program.hpp"
 
 #include "libcoll/execution/run.hpp"
+#include "libcoll/kernels/convert.hpp"
 
 #include <algorithm>
+#include <numeric>
 
 namespace libcoll::exec {
 
@@ -84,12 +86,44 @@ Native native_for(const Call& call, std::uint32_t signature, std::uint64_t ordin
 Program::Program() = default;
 Program::~Program() = default;
 
-std::shared_ptr<Program> compile(const Call& call, std::uint32_t signature, sched::Schedule schedule, const std::vector<NativeGroup>& groups,
-                                       std::vector<int> world_ranks) {
+bool runs_wide(const Call& c) noexcept {
+  const bool reduces = c.coll == Coll::reduce || c.coll == Coll::allreduce || c.coll == Coll::scan || c.coll == Coll::exscan ||
+                       c.coll == Coll::reduce_scatter || c.coll == Coll::reduce_scatter_block;
+  // The others are exact in the small type.
+  return reduces && kernels::is_small_float(c.dtype) && (c.op == Op::sum || c.op == Op::prod || c.op == Op::avg);
+}
+
+namespace {
+
+// Elements of this rank's buffers in a reduction.
+void measure_buffers(Program& p) {
+  const int rank = p.schedule.rank;
+  const Call& c = p.call;
+  p.send_elements = p.recv_elements = c.count;
+  if (c.coll == Coll::reduce && static_cast<int>(c.root) != rank) p.recv_elements = 0;
+  if (c.coll == Coll::exscan && rank == 0) p.recv_elements = 0;
+  if (c.coll == Coll::reduce_scatter_block) p.send_elements *= p.schedule.size;
+  if (c.coll == Coll::reduce_scatter) {
+    p.send_elements = std::accumulate(p.counts.begin(), p.counts.end(), Count{0});
+    p.recv_elements = p.counts[static_cast<std::size_t>(rank)];
+  }
+}
+
+}  // namespace
+
+std::shared_ptr<Program> compile(Call call, std::uint32_t signature, sched::Schedule schedule, const std::vector<NativeGroup>& groups, std::vector<int> world_ranks,
+                                 std::span<const Count> counts) {
   auto program = std::make_shared<Program>();
   Program& p = *program;
+  p.outer_type = call.dtype;
+  p.wide = runs_wide(call);
+  if (p.wide) call.dtype = DType::f32, call.element_bytes = sizeof(float);
   p.call = call;
+  p.counts.assign(counts.begin(), counts.end());
   p.schedule = std::move(schedule);
+  measure_buffers(p);
+  const int first_alone = call.coll == Coll::scan ? 0 : call.coll == Coll::exscan ? 1 : -1;
+  p.canonical = p.schedule.rank == first_alone && call.op != Op::custom;
   p.world_rank = std::move(world_ranks);
   const std::vector<Step>& steps = p.schedule.steps;
   p.native_of.assign(steps.size(), 0);

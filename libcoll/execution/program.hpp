@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -47,13 +48,24 @@ struct Program : std::enable_shared_from_this<Program> {
   kernels::ReduceFn reduce = nullptr;      // sums where the operation is avg: `finish` divides
   kernels::ReduceFn divide = nullptr;      // avg
   std::vector<std::unique_ptr<Run>> idle;  // finished runs, to be started again
+  // What happens around the steps. Small floats run in f32 (`call` then says so) and are converted at both
+  // ends; a result that is one operand alone still gets the operation's canonical form.
+  DType outer_type = DType::byte;          // the caller's
+  bool wide = false, canonical = false;
+  std::int64_t send_elements = 0, recv_elements = 0;  // of this rank's buffers, of reductions
   std::vector<Count> counts;               // that the schedule was made for (allgatherv, reduce_scatter)
 
   Program();
   ~Program();
 };
 
-// `signature`: of the call, equal on all ranks that made the same one.
-std::shared_ptr<Program> compile(const Call&, std::uint32_t signature, sched::Schedule, const std::vector<NativeGroup>&, std::vector<int> world_ranks);
+// Whether a reduction runs in f32 although its type is smaller.
+bool runs_wide(const Call&) noexcept;
+// Whether it runs on copies of its operands, so that its schedule is not in place even if the call is: in
+// f32, or because nobody knows before how long the blocks are that would have to be put aside.
+inline bool runs_apart(const Call& c) noexcept { return runs_wide(c) || c.coll == detail::Coll::alltoallv; }
+// `signature`: of the call, equal on all ranks that made the same one. `counts`: of reduce_scatter.
+std::shared_ptr<Program> compile(Call, std::uint32_t signature, sched::Schedule, const std::vector<NativeGroup>&, std::vector<int> world_ranks,
+                                 std::span<const Count> counts);
 
 }  // namespace libcoll::exec

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "libcoll/error.hpp"
+#include "libcoll/kernels/convert.hpp"
 #include "libcoll/kernels/copy.hpp"
 
 namespace libcoll::exec {
@@ -41,6 +42,21 @@ void Run::start(const Args& args, std::uint64_t communicator, std::uint32_t sequ
     tables_[i].assign(*tables[i], *tables[i] + program_->schedule.size);
     *tables[i] = tables_[i].data();
   }
+  if (program_->wide) {
+    wide_send_.resize(static_cast<std::size_t>(program_->send_elements));
+    wide_recv_.resize(static_cast<std::size_t>(program_->recv_elements));
+    kernels::widen(program_->outer_type, wide_send_.data(), args.send, wide_send_.size());
+    outer_recv_ = args.recv;
+    args_.send = wide_send_.data();
+    args_.recv = wide_recv_.data();
+  }
+  if (program_->call.coll == detail::Coll::alltoallv && program_->call.in_place != 0) {
+    std::int64_t end = 0;
+    for (std::size_t r = 0; r < tables_[0].size(); ++r) end = std::max(end, tables_[0][r] == 0 ? 0 : tables_[0][r] + tables_[1][r]);
+    put_aside_.resize(static_cast<std::size_t>(end) * program_->call.element_bytes);
+    kernels::copy(put_aside_.data(), args.recv, put_aside_.size());
+    args_.send = put_aside_.data();
+  }
   communicator_ = communicator;
   sequence_ = sequence;
   std::copy(program_->needs.begin(), program_->needs.end(), needs_.begin());
@@ -49,6 +65,7 @@ void Run::start(const Args& args, std::uint64_t communicator, std::uint32_t sequ
   next_native_ = 0;
   native_running_ = false;
   done_ = 0;
+  ended_ = false;
   for (std::uint32_t i = 0; i < steps().size(); ++i)
     if (needs_[i] == 0 && steps()[i].kind != Kind::native) ready_.push_back(i);
 }
@@ -62,8 +79,9 @@ std::byte* Run::at(const Range& r) const {
   switch (r.space) {
     case Space::send: return in(args_.send, 0);
     case Space::recv: return in(args_.recv, 0);
-    case Space::send_block: return in(args_.send, args_.send_displs[b]);
-    case Space::recv_block: return in(args_.recv, args_.recv_displs[b]);
+    // Where there is one block only, it has no displacement.
+    case Space::send_block: return in(args_.send, args_.send_displs != nullptr ? args_.send_displs[b] : 0);
+    case Space::recv_block: return in(args_.recv, args_.recv_displs != nullptr ? args_.recv_displs[b] : 0);
     case Space::scratch: break;
   }
   // Aligned as the widest vectors like it.
@@ -91,7 +109,11 @@ void Run::complete(std::uint32_t step) {
 
 void Run::compute(const Step& s) {
   const Call& call = program_->call;
-  if (s.kind == Kind::copy) return kernels::copy(at(s.to), at(s.from), bytes(s.to));
+  if (s.kind == Kind::copy) {
+    // The same place where a v-form is in place.
+    if (at(s.to) != at(s.from)) kernels::copy(at(s.to), at(s.from), bytes(s.to));
+    return;
+  }
   std::byte* to = at(s.to);
   const std::uint64_t n = bytes(s.to);
   void* dsts[] = {to};
@@ -188,6 +210,18 @@ bool Run::run_natives(Fiber& fiber) {
   return true;
 }
 
+void Run::finish() {
+  ended_ = true;
+  const Program& p = *program_;
+  const auto n = static_cast<std::size_t>(p.recv_elements);
+  if (p.canonical && p.reduce != nullptr && n != 0) {
+    void* dsts[] = {args_.recv};
+    const void* srcs[] = {args_.recv};
+    p.reduce({dsts, 1, srcs, 1, n, 1, false});
+  }
+  if (p.wide) kernels::narrow(p.outer_type, outer_recv_, wide_recv_.data(), n);
+}
+
 bool Run::advance(xport::Messenger* messenger, Fiber& fiber, bool may_run_natives) {
   bool any = false;
   for (bool again = true; again;) {
@@ -207,6 +241,7 @@ bool Run::advance(xport::Messenger* messenger, Fiber& fiber, bool may_run_native
     if (may_run_natives) again |= run_natives(fiber);
     any |= again;
   }
+  if (done_ == steps().size() && !ended_) finish();
   return any;
 }
 

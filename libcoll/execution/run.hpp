@@ -25,7 +25,7 @@ class Run {
   // is when no earlier operation of the communicator has any left. Throws what a step threw; the run is
   // then cancelled.
   bool advance(xport::Messenger*, Fiber&, bool may_run_natives);
-  bool finished() const { return done_ == steps().size(); }
+  bool finished() const { return ended_; }
   bool natives_left() const { return next_native_ < natives_.size(); }
   // Whether only the network can move it on: the caller may sleep on the messenger's descriptor.
   bool waits_for_network_only() const { return !inflight_.empty() && !native_running_; }
@@ -45,6 +45,7 @@ class Run {
   void compute(const sched::Step&);
   bool look_at_transfers();
   bool run_natives(Fiber&);
+  void finish();
   Args args_of(std::uint32_t step) const;
 
   std::shared_ptr<const Program> program_;
@@ -63,6 +64,10 @@ class Run {
   std::vector<const void*> operands_;
   std::vector<std::byte> sum_;                 // of user operations
   std::size_t done_ = 0;
+  bool ended_ = false;
+  std::vector<std::byte> put_aside_;           // the operands of an alltoallv in place
+  std::vector<float> wide_send_, wide_recv_;   // of programs that run in f32
+  void* outer_recv_ = nullptr;
 };
 
 }  // namespace libcoll::exec
