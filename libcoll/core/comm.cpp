@@ -2,6 +2,8 @@
 // started and persistent forms: comm_start.cpp.
 #include "libcoll/comm.hpp"
 
+#include <bit>
+
 #include "libcoll/core/log.hpp"
 #include "libcoll/core/prepare.hpp"
 #include "libcoll/core/recipes.hpp"
@@ -47,6 +49,11 @@ namespace {
 inline bool plainly_apart(const void* send, const void* recv, std::uint64_t bytes) {
   const auto a = reinterpret_cast<std::uint64_t>(send), b = reinterpret_cast<std::uint64_t>(recv);
   return a != 0 && b != 0 && (a == b || a - b + bytes - 1 >= 2 * bytes - 1);
+}
+
+// All of them with one branch.
+inline bool are_defaults(const CallOptions& o) {
+  return (o.algorithm.size() | std::bit_cast<std::uint64_t>(o.timeout_s) | static_cast<std::uint64_t>(o.determinism)) == 0;
 }
 
 [[gnu::noinline]] void general_allreduce(CommImpl& c, const void* send, void* recv, Count count, DType type, const ReduceOp& op, const CallOptions& o) {
@@ -128,7 +135,7 @@ std::string Comm::describe() const {
 
 void Comm::barrier(const CallOptions& o) {
   CommImpl& c = impl();
-  if (o.algorithm.empty() && o.timeout_s == 0) [[likely]] {
+  if (are_defaults(o)) [[likely]] {
     constexpr Call call{.coll = Coll::barrier};
     if (const Plan* plan = c.cached_plan(call)) [[likely]] return plan->run(*plan->group, {}, *plan);
   }
@@ -139,7 +146,7 @@ void Comm::barrier(const CallOptions& o) {
 // everything else, errors included, takes the general way.
 void Comm::allreduce(const void* send, void* recv, Count count, DType type, ReduceOp op, const CallOptions& o) {
   CommImpl& c = impl();
-  if (op.op() != Op::custom && o.algorithm.empty() && o.timeout_s == 0 && o.determinism == Determinism::fast) [[likely]] {
+  if (op.op() != Op::custom && are_defaults(o)) [[likely]] {
     const Call call{.coll = Coll::allreduce, .dtype = type, .op = op.op(), .count = count,
                     .element_bytes = static_cast<std::uint32_t>(detail::bytes_of(type)), .in_place = is_in_place(send) || send == recv};
     const Args args{.send = call.in_place != 0 ? recv : send, .recv = recv};
