@@ -37,11 +37,19 @@ Result<void> set_keepalive(ucp_config_t* config, double seconds) {
   std::error_code none;
   const bool rdma = std::filesystem::directory_iterator("/sys/class/infiniband", none) != std::filesystem::directory_iterator();
   const std::string interval = fmt::format("{}ms", std::max(1L, static_cast<long>(seconds * 1000)));
-  const std::pair<const char*, std::string> settings[] = {
-      {"KEEPALIVE_INTERVAL", rdma ? interval : "inf"}, {"TCP_KEEPIDLE", interval}, {"TCP_KEEPINTVL", "1s"}, {"TCP_KEEPCNT", "3"}};
-  for (const auto& [name, value] : settings) {
-    if (!environment((std::string("UCX_") + name).c_str()).empty()) continue;
-    if (const auto s = ucp_config_modify(config, name, value.c_str()); s != UCS_OK) return ucx_failure(name, s);
+  // UCX 1.13 knows a transport's settings without their prefix, later ones with it; each warns of the other's.
+  unsigned major = 0, minor = 0, patch = 0;
+  ucp_get_version(&major, &minor, &patch);
+  const std::string prefix = major == 1 && minor < 15 ? "" : "TCP_";
+  const std::pair<const char*, std::pair<std::string, std::string>> settings[] = {
+      {"UCX_KEEPALIVE_INTERVAL", {"KEEPALIVE_INTERVAL", rdma ? interval : "inf"}},
+      {"UCX_TCP_KEEPIDLE", {prefix + "KEEPIDLE", interval}},
+      {"UCX_TCP_KEEPINTVL", {prefix + "KEEPINTVL", "1s"}},
+      {"UCX_TCP_KEEPCNT", {prefix + "KEEPCNT", "3"}}};
+  for (const auto& [variable, setting] : settings) {
+    if (!environment(variable).empty()) continue;
+    if (const auto s = ucp_config_modify(config, setting.first.c_str(), setting.second.c_str()); s != UCS_OK)
+      return ucx_failure(setting.first.c_str(), s);
   }
   return {};
 }
