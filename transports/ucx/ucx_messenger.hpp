@@ -13,8 +13,9 @@ namespace libcoll::xport {
 struct UcxOptions {
   // Ranks of one machine that count as different hosts must not find each other through its memory.
   bool exclude_shared_memory = false;
-  // Seconds between two looks at a silent peer; UCX_KEEPALIVE_INTERVAL in the environment wins. Over TCP, a host that
-  // vanishes is noticed after a few of them, a process that dies at once.
+  // Seconds of silence after which a look is taken at a peer; UCX_KEEPALIVE_INTERVAL and UCX_TCP_KEEP* in the environment
+  // win. A process that dies is noticed at once. A host that vanishes is noticed 3 s later; over TCP not while a message
+  // to it is unacknowledged (then as long as the kernel retransmits: set a timeout on the call).
   double keepalive_s = 2;
   // Seconds for which the destructor waits for peers to take what was sent to them.
   double linger_s = 5;

@@ -1,10 +1,13 @@
 // One rank of a job on several hosts: says which hosts libcoll sees, and passes messages around all ranks over UCX.
-// Usage: hosts_ring EXPECTED_HOSTS     Rank 0 prints "ring: 4 ranks on 2 hosts (2 2), UCX 1.13.1 over tcp/eth0".
+// Usage: hosts_ring EXPECTED_HOSTS [vanish]   Rank 0 prints "ring: 4 ranks on 2 hosts (2 2), UCX 1.13.1 over tcp/eth0".
+// vanish: then the host of the last rank leaves the network without a word, and rank 0 must fail with "... was lost".
 #include <fmt/format.h>
 
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
+#include <thread>
 #include <vector>
 
 #include "libcoll/bootstrap.hpp"
@@ -40,6 +43,22 @@ void pass_around(libcoll::xport::Messenger& m, int rank, int size, std::size_t c
   }
 }
 
+// A link that goes down resets no connection: only keepalive tells.
+void vanish(libcoll::xport::Messenger& m, libcoll::Bootstrap& b) {
+  const char mine = 0;
+  std::vector<char> all(static_cast<std::size_t>(b.size()));
+  b.allgather(&mine, all.data(), 1);  // nobody needs a message of the ring any more
+  const int last = b.size() - 1;
+  if (b.rank() == last && std::system("ip link set eth0 down") != 0) throw libcoll::Error(libcoll::Errc::system, "ip link");
+  if (b.rank() != 0) {
+    std::this_thread::sleep_for(std::chrono::minutes(1));
+    return;
+  }
+  Transfer t;
+  m.recv(last, {2, 0, 0}, nullptr, 0, t);
+  finish(m, t);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -56,6 +75,7 @@ int main(int argc, char** argv) {
     if (!messenger) throw libcoll::Error(messenger.error().code, messenger.error().text);
     for (const std::size_t count : {0, 1, 100, 30'000, 1'000'000}) pass_around(**messenger, b->rank(), b->size(), count);
     if (b->rank() == 0) fmt::print("ring: {} ranks on {} hosts ({}), {}\n", b->size(), fabric.hosts.size(), counts, (*messenger)->text());
+    if (argc > 2) vanish(**messenger, *b);
     return fabric.hosts.size() == expected ? 0 : 1;
   } catch (const libcoll::Error& e) {
     fmt::print(stderr, "{}: {}\n", libcoll::name_of(e.code()), e.what());

@@ -128,6 +128,12 @@ def test_openmpi(program):
     expect(f"ring: 4 ranks on 2 hosts ({counts}), UCX" in done.stdout, done.stdout + done.stderr)
 
 
+def test_vanish(program):
+  """The loss of a host whose network fails without a word is noticed by keepalive."""
+  done = run("--ranks", "1,1", "--grace", "0", "--timeout", "60", "--", program, "2", "vanish")
+  expect(done.returncode == 1 and "peer lost: rank 1 was lost" in done.stderr, f"{done.returncode} {done.stdout}{done.stderr}")
+
+
 def main():
   case, *arguments = sys.argv[1:]
   if case == "rank_body":
