@@ -13,12 +13,13 @@ Cluster narrower(const std::vector<const View*>& views, std::size_t depth, std::
 // The groups of views[depth - 1] that lie inside c become its parts.
 void part(Cluster& c, const std::vector<const View*>& views, std::size_t depth) {
   if (depth == 0) return;
-  std::vector<char> inside(views[0]->group_of.size(), 0);
-  for (const int r : c.ranks) inside[static_cast<std::size_t>(r)] = 1;
   const View& v = *views[depth - 1];
+  const View* wider = depth < views.size() ? views[depth] : nullptr;  // null: c is the world
+  const auto group = [&](int r) { return wider == nullptr ? 0 : wider->group_of[static_cast<std::size_t>(r)]; };
+  const int here = group(c.ranks[0]);
   c.ranks.clear();
   for (std::size_t g = 0; g < v.members.size(); ++g) {
-    if (!inside[static_cast<std::size_t>(v.members[g][0])]) continue;
+    if (group(v.members[g][0]) != here) continue;
     c.parts.push_back(narrower(views, depth - 1, g, c.leader));
     c.ranks.insert(c.ranks.end(), c.parts.back().ranks.begin(), c.parts.back().ranks.end());
   }
