@@ -17,7 +17,7 @@ inline constexpr int all_slices = 0;
 
 struct Recipe {
   std::string algorithm;       // a name of the collective's catalogue: what runs between the widest groups
-  std::vector<Level> over;     // levels composed over, narrowest first; empty: flat
+  std::vector<Level> over = {};  // levels composed over, narrowest first; empty: flat
   int slices = 1;              // ranks of a group that take part in the exchange between groups, each
                                // with its slice: 1: the leader alone; all_slices: every rank of it
   std::int64_t chunk = 0;      // elements per pipelined chunk; 0: the whole at once
