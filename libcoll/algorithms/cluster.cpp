@@ -35,7 +35,8 @@ Cluster narrower(const std::vector<const View*>& views, std::size_t depth, std::
 }
 
 bool adjacent(const Range& a, const Range& b) {
-  return a.space == b.space && a.block == b.block && a.count != sched::whole_block && b.count != sched::whole_block && a.offset + a.count == b.offset;
+  return a.space == b.space && a.block == b.block && a.count != sched::whole_block && b.count != sched::whole_block &&
+         a.offset + a.count == b.offset;
 }
 
 }  // namespace
@@ -91,7 +92,8 @@ NativeGroup native_group(const Problem& p, const std::vector<int>& ranks) {
   if (ranks.size() < 2) return n;
   n.index = p.group_with(ranks);
   for (std::size_t g = 0; n.index < 0 && g < p.groups.size(); ++g)
-    if (p.groups[g].size() == ranks.size() && std::is_permutation(ranks.begin(), ranks.end(), p.groups[g].begin())) n.index = static_cast<int>(g);
+    if (p.groups[g].size() == ranks.size() && std::is_permutation(ranks.begin(), ranks.end(), p.groups[g].begin()))
+      n.index = static_cast<int>(g);
   if (n.index < 0) return n;
   n.place.resize(ranks.size());
   for (const int r : p.groups[static_cast<std::size_t>(n.index)]) {

@@ -233,7 +233,8 @@ bool Traffic::empty() const {
 
 int window_of(const std::string& algorithm) { return algorithm == "pairwise" ? 1 : exchange_window; }
 
-void exchange(Builder& b, const Team& t, int window, const std::function<Range(int)>& to_member, const std::function<Range(int)>& from_member) {
+void exchange(Builder& b, const Team& t, int window, const std::function<Range(int)>& to_member,
+              const std::function<Range(int)>& from_member) {
   const int n = t.size();
   for (int k = 1; k < n; ++k) {
     const int next = (t.me + k) % n, last = (t.me - k + n) % n;
@@ -243,7 +244,8 @@ void exchange(Builder& b, const Team& t, int window, const std::function<Range(i
   }
 }
 
-void exchange_in(Builder& b, const Problem& p, const Cluster& c, const Traffic& traffic, int slices, int window, const Range& to, const Range& from) {
+void exchange_in(Builder& b, const Problem& p, const Cluster& c, const Traffic& traffic, int slices, int window, const Range& to,
+                 const Range& from) {
   if (c.parts.empty()) exchange_leaf(b, p, c, traffic, to, from);
   else if (c.parts.size() == 1) exchange_in(b, p, c.parts[0], traffic, slices, window, to, from);
   else Between(b, p, c, traffic, slices).run(window, to, from);

@@ -26,7 +26,9 @@ class Traffic {
  private:
   Traffic(int members, std::int64_t count)
       : members_(members), count_(count), table_(static_cast<std::size_t>(members) * static_cast<std::size_t>(members), count) {}
-  std::size_t at(int i, int j) const { return static_cast<std::size_t>(i) * static_cast<std::size_t>(members_) + static_cast<std::size_t>(j); }
+  std::size_t at(int i, int j) const {
+    return static_cast<std::size_t>(i) * static_cast<std::size_t>(members_) + static_cast<std::size_t>(j);
+  }
   int members_;
   std::int64_t count_;  // without a table: of every pair
   std::vector<std::int64_t> table_;

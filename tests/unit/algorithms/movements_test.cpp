@@ -21,7 +21,8 @@ using test::prove;
 using test::prove_all;
 using test::Random;
 
-constexpr Coll movements[] = {Coll::allgather, Coll::allgatherv, Coll::gather, Coll::gatherv, Coll::scatter, Coll::scatterv, Coll::alltoall, Coll::alltoallv};
+constexpr Coll movements[] = {Coll::allgather, Coll::allgatherv, Coll::gather,   Coll::gatherv,
+                              Coll::scatter,   Coll::scatterv,   Coll::alltoall, Coll::alltoallv};
 bool rooted(Coll c) { return c == Coll::gather || c == Coll::gatherv || c == Coll::scatter || c == Coll::scatterv; }
 double scale() {
   const char* s = std::getenv("LIBCOLL_TEST_SCALE");
@@ -66,6 +67,30 @@ TEST_P(Movements, OverRandomHierarchies) {
     ASSERT_EQ(prove_all(p, &proofs), "") << "shape " << i;
   }
   EXPECT_GE(proofs, shapes);
+}
+
+// Recipes that a caller may write, beyond those that the library considers.
+TEST_P(Movements, WhateverIsNotRefused) {
+  Random random(static_cast<std::uint64_t>(GetParam()) + 100);
+  int proofs = 0;
+  const int shapes = static_cast<int>(100 * scale());
+  for (int i = 0; i < shapes; ++i) {
+    Problem p = test::random_problem(GetParam(), random, 24);
+    if (GetParam() == Coll::alltoallv) p.in_place = false;
+    for (const Entry& e : collective(p.coll).algorithms)
+      for (int k = 0; k < 6; ++k) {
+        Recipe r;
+        r.algorithm = e.name;
+        for (const auto& l : p.levels)
+          if (between(random, 0, 1) == 0) r.over.push_back(l.level);
+        r.slices = r.over.empty() ? 1 : between(random, 0, 3);
+        r.radix = between(random, 0, 1) == 0 ? 2 : between(random, 3, 5);
+        if (!refuses(p, r).empty()) continue;
+        ASSERT_EQ(prove(p, r), "") << "shape " << i;
+        ++proofs;
+      }
+  }
+  EXPECT_GE(proofs, shapes / 3);
 }
 
 INSTANTIATE_TEST_SUITE_P(All, Movements, testing::ValuesIn(movements), [](const auto& i) { return std::string(detail::name_of(i.param)); });
