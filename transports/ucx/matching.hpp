@@ -16,14 +16,16 @@ namespace libcoll::xport::ucx {
 
 // What precedes every message. Ranks of a job share the byte order.
 struct Header {
-  enum Kind : std::uint32_t { data, goodbye, goodbye_seen, withdrawn };
+  enum Kind : std::uint16_t { data, goodbye, goodbye_seen, withdrawn, notice };
   std::uint64_t communicator = 0;  // goodbye: the number of data messages sent before it
   std::uint32_t sequence = 0;
-  std::uint32_t message = 0;
+  std::uint32_t message = 0;       // notice: its word
   std::uint32_t source = 0;  // rank
+  std::uint32_t signature = 0;
   std::uint32_t kind = data;
+  std::uint32_t unused = 0;
 };
-static_assert(sizeof(Header) == 24);
+static_assert(sizeof(Header) == 32);
 
 // A transfer that waits, a message that waits, or both once they have met.
 struct Entry {

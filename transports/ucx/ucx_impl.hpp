@@ -1,6 +1,7 @@
 // The messenger itself. One mutex guards everything; UCX's callbacks run inside calls that hold it.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -28,6 +29,8 @@ class UcxMessenger final : public Messenger {
   void recv(int peer, const MessageKey&, void* data, std::size_t bytes, Transfer&) override;
   bool progress() override;
   void cancel(Transfer&) override;
+  void notify(int peer, const Notice&) override;
+  bool take_notice(std::uint64_t communicator, Notice&) override;
   void forget(std::uint64_t communicator) override;
   int lost_peer(std::string* why) const override;
   int event_fd() const override { return worker_.event_fd(); }
@@ -61,7 +64,7 @@ class UcxMessenger final : public Messenger {
   void deliver(Entry* posted, Entry* arrived);
   void drop(Entry* arrived);
   void finish(Entry*, const std::string& error = {});
-  bool right_length(Entry* posted, std::size_t bytes);
+  bool same_call(Entry* posted, const Header& arrived, std::size_t bytes);
   ucs_status_t arrived(const Header&, void* data, std::size_t bytes, std::uint64_t attributes);
   ucs_status_t keep(const Header&, void* data, std::size_t bytes, std::uint64_t attributes);
   ucs_status_t control_arrived(const Header&);
@@ -100,6 +103,8 @@ class UcxMessenger final : public Messenger {
   std::vector<int> failing_, acknowledge_;  // ranks, noted in callbacks
   std::vector<void*> closings_;             // UCX's requests
   int lost_ = -1;
+  std::vector<Notice> notices_;
+  std::atomic<bool> any_notice_{false};
   mutable std::string transports_;
   Worker worker_;                           // destroyed first: its callbacks use the rest
 };

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "libcoll/core/log.hpp"
@@ -41,6 +42,7 @@ Entry* UcxMessenger::new_entry(Entry::Kind kind, int peer, const Header& header,
   if (transfer != nullptr) {
     transfer->peer = peer;
     transfer->error.clear();
+    transfer->mismatch = false;
     transfer->request = e;
     transfer->state.store(Transfer::State::pending, std::memory_order_release);
   }
@@ -48,7 +50,7 @@ Entry* UcxMessenger::new_entry(Entry::Kind kind, int peer, const Header& header,
 }
 
 Header UcxMessenger::header_of(const MessageKey& key, Header::Kind kind) const {
-  return {key.communicator, key.sequence, key.message, static_cast<std::uint32_t>(rank_), kind};
+  return {key.communicator, key.sequence, key.message, static_cast<std::uint32_t>(rank_), key.signature, kind};
 }
 
 // The last that is done with an entry, and with its transfer, which its owner may free from then on.
@@ -148,9 +150,11 @@ ucs_status_t UcxMessenger::on_message(void* self, const void* header, std::size_
   return h.kind == Header::data ? m.arrived(h, data, bytes, param->recv_attr) : m.control_arrived(h);
 }
 
-bool UcxMessenger::right_length(Entry* posted, std::size_t bytes) {
-  if (posted->bytes == bytes) return true;
-  finish(posted, fmt::format("rank {} sent {} bytes where {} were expected", posted->peer, bytes, posted->bytes));
+bool UcxMessenger::same_call(Entry* posted, const Header& h, std::size_t bytes) {
+  if (posted->header.signature == h.signature && posted->bytes == bytes) return true;
+  if (posted->transfer != nullptr) posted->transfer->mismatch = true;
+  finish(posted, posted->bytes == bytes ? fmt::format("rank {} made another call than this rank", posted->peer)
+                                        : fmt::format("rank {} sent {} bytes where {} were expected", posted->peer, bytes, posted->bytes));
   return false;
 }
 
@@ -160,7 +164,7 @@ ucs_status_t UcxMessenger::arrived(const Header& h, void* data, std::size_t byte
   look_for_end(p);
   Entry* const posted = table_.take(Entry::Kind::posted, h, p.rank);
   if (posted == nullptr) return forgotten_.contains(h.communicator) ? UCS_OK : keep(h, data, bytes, attributes);
-  if (!right_length(posted, bytes)) return UCS_OK;
+  if (!same_call(posted, h, bytes)) return UCS_OK;
   if ((attributes & UCP_AM_RECV_ATTR_FLAG_RNDV) != 0) {
     start_rendezvous(posted, data);
     return UCS_INPROGRESS;
@@ -191,7 +195,7 @@ void UcxMessenger::drop(Entry* e) {
 }
 
 void UcxMessenger::deliver(Entry* posted, Entry* arrived) {
-  if (!right_length(posted, arrived->bytes)) return drop(arrived);
+  if (!same_call(posted, arrived->header, arrived->bytes)) return drop(arrived);
   if (arrived->payload == Entry::Payload::rendezvous) {
     void* const descriptor = arrived->data;
     entries_.give(arrived);
@@ -210,6 +214,9 @@ ucs_status_t UcxMessenger::control_arrived(const Header& h) {
     look_for_end(p);
   } else if (h.kind == Header::goodbye_seen) {
     p.knows_we_leave = true;
+  } else if (h.kind == Header::notice) {
+    notices_.push_back({h.communicator, h.sequence, h.message, p.rank});
+    any_notice_.store(true, std::memory_order_release);
   } else if (h.kind == Header::withdrawn) {
     // Its sender gave up; if it is being received already, that ends by itself.
     if (Entry* const e = table_.take(Entry::Kind::arrived, h, p.rank); e != nullptr) drop(e);
@@ -273,11 +280,30 @@ void UcxMessenger::cancel(Transfer& t) {
   t.state.store(Transfer::State::failed, std::memory_order_release);
 }
 
+void UcxMessenger::notify(int to, const Notice& n) {
+  const std::lock_guard lock(mutex_);
+  if (std::string why; !usable(to, why) || !connect(peer(to))) return;
+  Header h = header_of({n.communicator, n.sequence, n.word, 0}, Header::notice);
+  send_control(peer(to), Header::notice, h);
+}
+
+bool UcxMessenger::take_notice(std::uint64_t communicator, Notice& out) {
+  if (!any_notice_.load(std::memory_order_acquire)) return false;
+  const std::lock_guard lock(mutex_);
+  const auto at = std::find_if(notices_.begin(), notices_.end(), [&](const Notice& n) { return n.communicator == communicator; });
+  if (at == notices_.end()) return false;
+  out = *at;
+  notices_.erase(at);
+  any_notice_.store(!notices_.empty(), std::memory_order_release);
+  return true;
+}
+
 void UcxMessenger::forget(std::uint64_t communicator) {
   const std::lock_guard lock(mutex_);
   forgotten_.add(communicator);
   table_.extract([&](const Entry& e) { return e.kind == Entry::Kind::arrived && e.header.communicator == communicator; },
                  [&](Entry* e) { drop(e); });
+  std::erase_if(notices_, [&](const Notice& n) { return n.communicator == communicator; });
 }
 
 int UcxMessenger::lost_peer(std::string* why) const {
