@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "libcoll/algorithms/collectives.hpp"
+#include "libcoll/algorithms/ordered.hpp"
 #include "libcoll/algorithms/team_reduce.hpp"
 
 namespace libcoll::algo {
@@ -84,10 +85,24 @@ void build_sliced(Site s) {
   });
 }
 
+// The root gets all operands by way of its leaders and combines them at once.
+void build_ordered(Site s) {
+  const Way way = way_up(s.p, s.recipe, s.rank(), s.p.root);
+  pipeline(s, s.p.count, {[&](std::int64_t from, std::int64_t count) {
+    const Range result{Space::recv, 0, from, count};
+    const Gathered all = gather_up(s, way, operand(s.p, s.rank(), from, count));
+    gather_at_root(s, way, all);
+    if (s.rank() != s.p.root) return;
+    s.b.reduce(result, all.in_rank_order());
+    if (s.p.averages) s.b.finish(result);
+  }});
+}
+
 void emit(Builder& b, const Problem& p, const Recipe& r) {
   Room room(b);
   const Site s{b, room, p, r};
-  if (r.slices == 1) build_small(s);
+  if (r.algorithm == "ordered" && !r.over.empty()) build_ordered(s);
+  else if (r.slices == 1) build_small(s);
   else build_sliced(s);
 }
 
@@ -99,6 +114,7 @@ std::string why_not(const Problem& p, const Recipe& r) {
 
 std::vector<Work> work_of(const Problem& p, const Recipe& r) {
   const double m = static_cast<double>(p.count), n = top_size(p, r), log = std::ceil(std::log2(n)), share = (n - 1) / n * m;
+  if (r.algorithm == "ordered" && !r.over.empty()) return ordered_work(p, r, m, Coll::bcast, 0);
   std::vector<Work> out;
   add_stage_work(out, p, r, r.slices == 1 ? Coll::reduce : Coll::reduce_scatter, m);
   if (n > 1) {
