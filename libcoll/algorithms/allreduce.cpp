@@ -61,7 +61,7 @@ void build_small(Site s) {
     phases.push_back([&, i](std::int64_t from, std::int64_t count) {
       if (i < mine && way.stages[i].team.size() > 1) stage_bcast(s, way.stages[i], acc(from, count));
     });
-  pipeline(s, s.p.count, phases);
+  pipeline(s, s.p.count, levels, phases);
 }
 
 void build_sliced(Site s) {
@@ -70,7 +70,7 @@ void build_sliced(Site s) {
   const auto all = [](std::int64_t from, std::int64_t count) { return Range{Space::recv, 0, from, count}; };
   std::vector<Way> ways;
   for (int i = slices.owned_from(); i < slices.owned_to(); ++i) ways.push_back(slices.way(s.p, s.recipe, i, s.rank(), -1));
-  pipeline(s, s.p.count, {
+  pipeline(s, s.p.count, 1, {
     [&](std::int64_t from, std::int64_t count) {
       const auto parts = slices.parts(count);
       stage_reduce_scatter(s, slices.mine, operand(s.p, s.rank(), from, count), sub(all(from, count), parts[me]), parts);
@@ -94,7 +94,7 @@ void build_sliced(Site s) {
 // The widest groups' leaders get all operands and combine them at once.
 void build_ordered(Site s) {
   const Way way = way_up(s.p, s.recipe, s.rank(), -1);
-  pipeline(s, s.p.count, {[&](std::int64_t from, std::int64_t count) {
+  pipeline(s, s.p.count, 0, {[&](std::int64_t from, std::int64_t count) {
     const Range result{Space::recv, 0, from, count};
     const Gathered all = gather_up(s, way, operand(s.p, s.rank(), from, count));
     if (way.top.me >= 0) {

@@ -167,19 +167,23 @@ std::vector<int> nested_order(const Problem& p, const std::vector<Level>& over) 
   return order;
 }
 
-void pipeline(Site s, std::int64_t count, const std::vector<Phase>& phases) {
+void pipeline(Site s, std::int64_t count, std::size_t exchange, const std::vector<Phase>& phases) {
   if (count == 0) return;
   const std::int64_t chunk = s.recipe.chunk > 0 ? std::min(s.recipe.chunk, count) : count;
   const std::int64_t chunks = (count + chunk - 1) / chunk;
   const auto depth = static_cast<std::int64_t>(phases.size());
-  for (std::int64_t round = 0; round < chunks + depth - 1; ++round)
-    for (std::int64_t i = 0; i < depth; ++i) {
-      const std::int64_t c = round - i;
-      if (c < 0 || c >= chunks) continue;
-      // Each phase has its own scratch, twice: a chunk need not wait for the one before.
-      s.room.enter(static_cast<int>(2 * i + c % 2));
-      phases[static_cast<std::size_t>(i)](c * chunk, std::min(chunk, count - c * chunk));
-    }
+  const auto run = [&](std::int64_t i, std::int64_t c) {
+    if (c < 0 || c >= chunks) return;
+    // Each phase has its own scratch, twice: a chunk need not wait for the one before.
+    s.room.enter(static_cast<int>(2 * i + c % 2));
+    phases[static_cast<std::size_t>(i)](c * chunk, std::min(chunk, count - c * chunk));
+  };
+  const auto first = static_cast<std::int64_t>(exchange);
+  for (std::int64_t round = 0; round < chunks + depth - 1; ++round) {
+    run(first, round - first);
+    for (std::int64_t i = 0; i < depth; ++i)
+      if (i != first) run(i, round - i);
+  }
 }
 
 std::string refuses_order(const Problem& p, const Recipe& r) {

@@ -89,9 +89,10 @@ void stage_scatter(Site, const Stage&, const Range& from, const Range& to, std::
 std::vector<int> nested_order(const Problem&, const std::vector<Level>& over);
 
 // Emits phase i of chunk c in round c + i, so that the phases of successive chunks overlap and natives come
-// in one order on all ranks. A phase gets elements [from, from + count).
+// in one order on all ranks. The exchange (phase number `exchange`) comes first in a round: its messages are
+// on their way before a native step makes the rank wait. A phase gets elements [from, from + count).
 using Phase = std::function<void(std::int64_t from, std::int64_t count)>;
-void pipeline(Site, std::int64_t count, const std::vector<Phase>& phases);
+void pipeline(Site, std::int64_t count, std::size_t exchange, const std::vector<Phase>& phases);
 
 // -- What refuses() of several collectives share.
 std::string refuses_order(const Problem&, const Recipe&);       // not commutative over groups out of rank order

@@ -53,7 +53,7 @@ void build_small(Site s) {
       if (i < mine) stage_up(s, way.stages[i], at(i, from, count), acc(from, count));
     });
   phases.push_back([&](std::int64_t from, std::int64_t count) { exchange_and_finish(s, way, at(levels, from, count), acc(from, count)); });
-  pipeline(s, s.p.count, phases);
+  pipeline(s, s.p.count, levels, phases);
 }
 
 void build_sliced(Site s) {
@@ -64,7 +64,7 @@ void build_sliced(Site s) {
   const Range result = s.rank() == s.p.root ? Range{Space::recv, 0, 0, s.p.count} : s.b.scratch(s.p.count);
   std::vector<Way> ways;
   for (int i = slices.owned_from(); i < slices.owned_to(); ++i) ways.push_back(slices.way(s.p, s.recipe, i, s.rank(), s.p.root));
-  pipeline(s, s.p.count, {
+  pipeline(s, s.p.count, 1, {
     [&](std::int64_t from, std::int64_t count) {
       const auto parts = slices.parts(count);
       stage_reduce_scatter(s, slices.mine, operand(s.p, s.rank(), from, count), sub(sched::part(result, from, count), parts[me]), parts);
@@ -88,7 +88,7 @@ void build_sliced(Site s) {
 // The root gets all operands by way of its leaders and combines them at once.
 void build_ordered(Site s) {
   const Way way = way_up(s.p, s.recipe, s.rank(), s.p.root);
-  pipeline(s, s.p.count, {[&](std::int64_t from, std::int64_t count) {
+  pipeline(s, s.p.count, 0, {[&](std::int64_t from, std::int64_t count) {
     const Range result{Space::recv, 0, from, count};
     const Gathered all = gather_up(s, way, operand(s.p, s.rank(), from, count));
     gather_at_root(s, way, all);

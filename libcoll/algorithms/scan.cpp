@@ -169,7 +169,7 @@ void emit(Builder& b, const Problem& p, const Recipe& r) {
   Room room(b);
   const Site s{b, room, p, r};
   const Way way = way_up(p, r, b.rank(), -1);
-  pipeline(s, p.count, {[&](std::int64_t from, std::int64_t count) {
+  pipeline(s, p.count, 0, {[&](std::int64_t from, std::int64_t count) {
     if (r.over.empty()) flat(s, from, count);
     else if (r.algorithm == "ordered") composed_ordered(s, way, from, count);
     else composed(s, way, from, count);
