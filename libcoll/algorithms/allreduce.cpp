@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "libcoll/algorithms/collectives.hpp"
+#include "libcoll/algorithms/ordered.hpp"
 #include "libcoll/algorithms/team_reduce.hpp"
 
 namespace libcoll::algo {
@@ -60,7 +61,7 @@ void build_small(Site s) {
     phases.push_back([&, i](std::int64_t from, std::int64_t count) {
       if (i < mine && way.stages[i].team.size() > 1) stage_bcast(s, way.stages[i], acc(from, count));
     });
-  pipeline(s, s.p.count, phases);
+  pipeline(s, s.p.count, levels, phases);
 }
 
 void build_sliced(Site s) {
@@ -69,7 +70,7 @@ void build_sliced(Site s) {
   const auto all = [](std::int64_t from, std::int64_t count) { return Range{Space::recv, 0, from, count}; };
   std::vector<Way> ways;
   for (int i = slices.owned_from(); i < slices.owned_to(); ++i) ways.push_back(slices.way(s.p, s.recipe, i, s.rank(), -1));
-  pipeline(s, s.p.count, {
+  pipeline(s, s.p.count, 1, {
     [&](std::int64_t from, std::int64_t count) {
       const auto parts = slices.parts(count);
       stage_reduce_scatter(s, slices.mine, operand(s.p, s.rank(), from, count), sub(all(from, count), parts[me]), parts);
@@ -90,10 +91,27 @@ void build_sliced(Site s) {
   });
 }
 
+// The widest groups' leaders get all operands and combine them at once.
+void build_ordered(Site s) {
+  const Way way = way_up(s.p, s.recipe, s.rank(), -1);
+  pipeline(s, s.p.count, 0, {[&](std::int64_t from, std::int64_t count) {
+    const Range result{Space::recv, 0, from, count};
+    const Gathered all = gather_up(s, way, operand(s.p, s.rank(), from, count));
+    if (way.top.me >= 0) {
+      gather_across(s, way, all);
+      s.b.reduce(result, all.in_rank_order());
+      if (s.p.averages) s.b.finish(result);
+    }
+    for (auto stage = way.stages.rbegin(); stage != way.stages.rend(); ++stage)
+      if (stage->team.size() > 1) stage_bcast(s, *stage, result);
+  }});
+}
+
 void emit(Builder& b, const Problem& p, const Recipe& r) {
   Room room(b);
   const Site s{b, room, p, r};
-  if (r.slices == 1) build_small(s);
+  if (r.algorithm == "ordered" && !r.over.empty()) build_ordered(s);
+  else if (r.slices == 1) build_small(s);
   else build_sliced(s);
 }
 
@@ -111,6 +129,7 @@ std::string why_not(const Problem& p, const Recipe& r) {
 std::vector<Work> work_of(const Problem& p, const Recipe& r) {
   const double m = static_cast<double>(p.count), n = top_size(p, r), log = std::ceil(std::log2(n)), share = (n - 1) / n * m;
   const bool power = std::exp2(log) == n;
+  if (r.algorithm == "ordered" && !r.over.empty()) return ordered_work(p, r, m, Coll::bcast, m);
   std::vector<Work> out;
   add_stage_work(out, p, r, r.slices == 1 ? Coll::reduce : Coll::reduce_scatter, m);
   const double fold = power ? 0 : m;

@@ -34,7 +34,7 @@ void build_small(Site s) {
     phases.push_back([&, i](std::int64_t from, std::int64_t count) {
       if (i < way.stages.size() && way.stages[i].team.size() > 1) stage_bcast(s, way.stages[i], buffer(from, count));
     });
-  pipeline(s, s.p.count, phases);
+  pipeline(s, s.p.count, 0, phases);
 }
 
 void build_sliced(Site s) {
@@ -44,7 +44,7 @@ void build_sliced(Site s) {
   if (at_root) slices.mine.leader = sched::team_of(slices.mine.team.ranks, s.p.root).me;
   std::vector<Way> ways;
   for (int i = slices.owned_from(); i < slices.owned_to(); ++i) ways.push_back(slices.way(s.p, s.recipe, i, s.rank(), s.p.root));
-  pipeline(s, s.p.count, {
+  pipeline(s, s.p.count, 1, {
     [&](std::int64_t from, std::int64_t count) {
       if (!at_root) return;
       const auto parts = slices.parts(count);

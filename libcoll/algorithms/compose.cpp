@@ -155,23 +155,39 @@ void stage_scatter(Site s, const Stage& stage, const Range& from, const Range& t
     else s.b.send(stage.team.rank(i), sub(from, parts[at(i)]));
 }
 
-void pipeline(Site s, std::int64_t count, const std::vector<Phase>& phases) {
+std::vector<int> nested_order(const Problem& p, const std::vector<Level>& over) {
+  std::vector<int> order = sched::everyone(p.size, 0).ranks;
+  std::stable_sort(order.begin(), order.end(), [&](int a, int b) {
+    for (auto l = over.rbegin(); l != over.rend(); ++l) {
+      const auto& of = level_view(p, *l).group_of;
+      if (of[at(a)] != of[at(b)]) return of[at(a)] < of[at(b)];
+    }
+    return a < b;
+  });
+  return order;
+}
+
+void pipeline(Site s, std::int64_t count, std::size_t exchange, const std::vector<Phase>& phases) {
   if (count == 0) return;
   const std::int64_t chunk = s.recipe.chunk > 0 ? std::min(s.recipe.chunk, count) : count;
   const std::int64_t chunks = (count + chunk - 1) / chunk;
   const auto depth = static_cast<std::int64_t>(phases.size());
-  for (std::int64_t round = 0; round < chunks + depth - 1; ++round)
-    for (std::int64_t i = 0; i < depth; ++i) {
-      const std::int64_t c = round - i;
-      if (c < 0 || c >= chunks) continue;
-      // Each phase has its own scratch, twice: a chunk need not wait for the one before.
-      s.room.enter(static_cast<int>(2 * i + c % 2));
-      phases[static_cast<std::size_t>(i)](c * chunk, std::min(chunk, count - c * chunk));
-    }
+  const auto run = [&](std::int64_t i, std::int64_t c) {
+    if (c < 0 || c >= chunks) return;
+    // Each phase has its own scratch, twice: a chunk need not wait for the one before.
+    s.room.enter(static_cast<int>(2 * i + c % 2));
+    phases[static_cast<std::size_t>(i)](c * chunk, std::min(chunk, count - c * chunk));
+  };
+  const auto first = static_cast<std::int64_t>(exchange);
+  for (std::int64_t round = 0; round < chunks + depth - 1; ++round) {
+    run(first, round - first);
+    for (std::int64_t i = 0; i < depth; ++i)
+      if (i != first) run(i, round - i);
+  }
 }
 
 std::string refuses_order(const Problem& p, const Recipe& r) {
-  if (p.commutative) return {};
+  if (p.commutative || r.algorithm == "ordered") return {};
   for (const Level level : r.over)
     for (const auto& m : level_view(p, level).members)
       if (m.back() - m.front() + 1 != static_cast<int>(m.size()))
@@ -188,8 +204,9 @@ std::string refuses_slices(const Problem& p, const Recipe& r) {
 }
 
 std::string refuses_placement(const Problem& p, const Recipe& r) {
-  if (p.determinism == Determinism::placement && (r.algorithm != "ordered" || !r.over.empty()))
-    return "determinism placement needs one reduction in rank order: algorithm \"ordered\" over no level";
+  if (p.determinism == Determinism::placement && r.algorithm != "ordered")
+    return "determinism placement needs one reduction in rank order: algorithm \"ordered\"";
+  if (r.algorithm == "ordered" && r.slices != 1) return "ordered has no slices";
   return {};
 }
 
@@ -210,6 +227,15 @@ Work exchange_work(const Problem& p, const Recipe& r, double rounds, double sent
     w.reduced /= w.flows;
   }
   return w;
+}
+
+std::vector<Work> ordered_work(const Problem& p, const Recipe& r, double elements, Coll down, double down_elements) {
+  const double n = top_size(p, r), all = elements * p.size;
+  std::vector<Work> out;
+  add_stage_work(out, p, r, Coll::gatherv, all / n);
+  if (n > 1) out.push_back(exchange_work(p, r, p.coll == Coll::reduce ? 1 : std::ceil(std::log2(n)), (n - 1) / n * all, all));
+  if (down_elements > 0) add_stage_work(out, p, r, down, down_elements);
+  return out;
 }
 
 void add_stage_work(std::vector<Work>& out, const Problem& p, const Recipe& r, Coll native, double elements) {

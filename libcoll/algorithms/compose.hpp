@@ -85,19 +85,25 @@ void stage_allgather(Site, const Stage&, const Range& from, const Range& to, std
 void stage_gather(Site, const Stage&, const Range& from, const Range& to, std::span<const Part>);   // to the leader
 void stage_scatter(Site, const Stage&, const Range& from, const Range& to, std::span<const Part>);  // from the leader
 
+// All ranks, so that those of one group follow each other at every level of `over`, groups in their order.
+std::vector<int> nested_order(const Problem&, const std::vector<Level>& over);
+
 // Emits phase i of chunk c in round c + i, so that the phases of successive chunks overlap and natives come
-// in one order on all ranks. A phase gets elements [from, from + count).
+// in one order on all ranks. The exchange (phase number `exchange`) comes first in a round: its messages are
+// on their way before a native step makes the rank wait. A phase gets elements [from, from + count).
 using Phase = std::function<void(std::int64_t from, std::int64_t count)>;
-void pipeline(Site, std::int64_t count, const std::vector<Phase>& phases);
+void pipeline(Site, std::int64_t count, std::size_t exchange, const std::vector<Phase>& phases);
 
 // -- What refuses() of several collectives share.
 std::string refuses_order(const Problem&, const Recipe&);       // not commutative over groups out of rank order
 std::string refuses_slices(const Problem&, const Recipe&);
-std::string refuses_placement(const Problem&, const Recipe&);   // determinism placement: "ordered", flat, only
+std::string refuses_placement(const Problem&, const Recipe&);   // determinism placement: "ordered" only; it has no slices
 int top_size(const Problem&, const Recipe&);                    // teams of the exchange
 const Problem::LevelView& level_view(const Problem&, Level);
 
 // -- What work() of several collectives share: every stage's operation, by native steps or messages.
 Work exchange_work(const Problem&, const Recipe&, double rounds, double sent, double reduced);
+// "ordered" over levels (ordered.hpp): all operands go up to the leaders and between them.
+std::vector<Work> ordered_work(const Problem&, const Recipe&, double elements, Coll down, double down_elements);
 void add_stage_work(std::vector<Work>&, const Problem&, const Recipe&, Coll native, double elements);
 }  // namespace libcoll::algo

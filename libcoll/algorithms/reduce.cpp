@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "libcoll/algorithms/collectives.hpp"
+#include "libcoll/algorithms/ordered.hpp"
 #include "libcoll/algorithms/team_reduce.hpp"
 
 namespace libcoll::algo {
@@ -52,7 +53,7 @@ void build_small(Site s) {
       if (i < mine) stage_up(s, way.stages[i], at(i, from, count), acc(from, count));
     });
   phases.push_back([&](std::int64_t from, std::int64_t count) { exchange_and_finish(s, way, at(levels, from, count), acc(from, count)); });
-  pipeline(s, s.p.count, phases);
+  pipeline(s, s.p.count, levels, phases);
 }
 
 void build_sliced(Site s) {
@@ -63,7 +64,7 @@ void build_sliced(Site s) {
   const Range result = s.rank() == s.p.root ? Range{Space::recv, 0, 0, s.p.count} : s.b.scratch(s.p.count);
   std::vector<Way> ways;
   for (int i = slices.owned_from(); i < slices.owned_to(); ++i) ways.push_back(slices.way(s.p, s.recipe, i, s.rank(), s.p.root));
-  pipeline(s, s.p.count, {
+  pipeline(s, s.p.count, 1, {
     [&](std::int64_t from, std::int64_t count) {
       const auto parts = slices.parts(count);
       stage_reduce_scatter(s, slices.mine, operand(s.p, s.rank(), from, count), sub(sched::part(result, from, count), parts[me]), parts);
@@ -84,10 +85,24 @@ void build_sliced(Site s) {
   });
 }
 
+// The root gets all operands by way of its leaders and combines them at once.
+void build_ordered(Site s) {
+  const Way way = way_up(s.p, s.recipe, s.rank(), s.p.root);
+  pipeline(s, s.p.count, 0, {[&](std::int64_t from, std::int64_t count) {
+    const Range result{Space::recv, 0, from, count};
+    const Gathered all = gather_up(s, way, operand(s.p, s.rank(), from, count));
+    gather_at_root(s, way, all);
+    if (s.rank() != s.p.root) return;
+    s.b.reduce(result, all.in_rank_order());
+    if (s.p.averages) s.b.finish(result);
+  }});
+}
+
 void emit(Builder& b, const Problem& p, const Recipe& r) {
   Room room(b);
   const Site s{b, room, p, r};
-  if (r.slices == 1) build_small(s);
+  if (r.algorithm == "ordered" && !r.over.empty()) build_ordered(s);
+  else if (r.slices == 1) build_small(s);
   else build_sliced(s);
 }
 
@@ -99,6 +114,7 @@ std::string why_not(const Problem& p, const Recipe& r) {
 
 std::vector<Work> work_of(const Problem& p, const Recipe& r) {
   const double m = static_cast<double>(p.count), n = top_size(p, r), log = std::ceil(std::log2(n)), share = (n - 1) / n * m;
+  if (r.algorithm == "ordered" && !r.over.empty()) return ordered_work(p, r, m, Coll::bcast, 0);
   std::vector<Work> out;
   add_stage_work(out, p, r, r.slices == 1 ? Coll::reduce : Coll::reduce_scatter, m);
   if (n > 1) {

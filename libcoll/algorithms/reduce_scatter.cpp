@@ -76,15 +76,7 @@ void deliver(Site s, const Range& from) {
 
 void build_small(Site s) {
   const auto& over = s.recipe.over;
-  std::vector<int> order = sched::everyone(s.p.size, 0).ranks;
-  std::stable_sort(order.begin(), order.end(), [&](int a, int b) {
-    for (auto l = over.rbegin(); l != over.rend(); ++l) {
-      const auto& of = level_view(s.p, *l).group_of;
-      if (of[at(a)] != of[at(b)]) return of[at(a)] < of[at(b)];
-    }
-    return a < b;
-  });
-  const Ordered blocks(s.p, std::move(order));
+  const Ordered blocks(s.p, nested_order(s.p, over));
   const Way way = way_up(s.p, s.recipe, s.rank(), -1);
   // What the groups that `ranks` lead at a level need: one range each, in the order of the groups.
   const auto parts_of = [&](const std::vector<int>& ranks, std::size_t levels_below) {
@@ -184,6 +176,7 @@ void emit(Builder& b, const Problem& p, const Recipe& r) {
 std::string why_not(const Problem& p, const Recipe& r) {
   if (std::string why = refuses_placement(p, r); !why.empty()) return why;
   if (std::string why = refuses_order(p, r); !why.empty()) return why;
+  if (r.algorithm == "ordered" && !r.over.empty()) return "ordered reduce_scatter composes over no level";
   if (r.chunk != 0) return "blocks of a reduce_scatter are not cut into chunks";
   if (r.slices != 1 && r.over.size() != 1) return "slices of a reduce_scatter compose over one level";
   if (!p.commutative && r.algorithm != "ordered") return r.algorithm + " combines operands out of rank order, but the operation does not commute";

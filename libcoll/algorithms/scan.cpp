@@ -1,10 +1,12 @@
 // Scan and exscan. Composed (groups of ranks that follow each other): at each level every member gets the
 // operands of its team and combines those before it; the leaders take the teams' sums further up; on the way
 // down each team learns what all ranks before the team have, and its members put that before their own.
+// Groups of ranks in any order: "ordered", which brings all operands to everybody.
 #include <algorithm>
 #include <cmath>
 
 #include "libcoll/algorithms/collectives.hpp"
+#include "libcoll/algorithms/ordered.hpp"
 #include "libcoll/algorithms/team_reduce.hpp"
 
 namespace libcoll::algo {
@@ -127,9 +129,7 @@ void composed(Site s, const Way& way, std::int64_t from, std::int64_t count) {
   }
   Prefix before;
   if (way.top.size() > 1 && way.top.me >= 0) {
-    if (s.recipe.algorithm == "linear") before = linear(s, way.top, mine);
-    else if (s.recipe.algorithm == "ordered") before = combined(s, all_before(s, way.top, mine));
-    else before = doubling(s, way.top, mine);
+    before = s.recipe.algorithm == "linear" ? linear(s, way.top, mine) : doubling(s, way.top, mine);
   }
   for (std::size_t i = way.stages.size(); i-- > 0;) {
     const Stage& stage = way.stages[i];
@@ -153,12 +153,25 @@ void composed(Site s, const Way& way, std::int64_t from, std::int64_t count) {
   deliver(s, before.any ? std::vector{before.before} : std::vector<Range>{}, own, {Space::recv, 0, from, count});
 }
 
+// Everyone gets all operands and combines those it needs: groups may hold ranks in any order.
+void composed_ordered(Site s, const Way& way, std::int64_t from, std::int64_t count) {
+  const Range own = operand(s.p, s.rank(), from, count);
+  const Gathered all = gather_up(s, way, own);
+  if (way.top.me >= 0) gather_across(s, way, all);
+  for (auto stage = way.stages.rbegin(); stage != way.stages.rend(); ++stage)
+    if (stage->team.size() > 1) stage_bcast(s, *stage, all.whole);
+  auto before = all.in_rank_order();
+  before.resize(at(s.rank()));
+  deliver(s, before, own, {Space::recv, 0, from, count});
+}
+
 void emit(Builder& b, const Problem& p, const Recipe& r) {
   Room room(b);
   const Site s{b, room, p, r};
   const Way way = way_up(p, r, b.rank(), -1);
-  pipeline(s, p.count, {[&](std::int64_t from, std::int64_t count) {
+  pipeline(s, p.count, 0, {[&](std::int64_t from, std::int64_t count) {
     if (r.over.empty()) flat(s, from, count);
+    else if (r.algorithm == "ordered") composed_ordered(s, way, from, count);
     else composed(s, way, from, count);
   }});
 }
@@ -174,6 +187,7 @@ std::string why_not(const Problem& p, const Recipe& r) {
 
 std::vector<Work> work_of(const Problem& p, const Recipe& r) {
   const double m = static_cast<double>(p.count), n = top_size(p, r), log = std::ceil(std::log2(n));
+  if (r.algorithm == "ordered" && !r.over.empty()) return ordered_work(p, r, m, Coll::bcast, m * p.size);
   std::vector<Work> out;
   add_stage_work(out, p, r, Coll::allgatherv, m * (r.over.empty() ? 1 : p.size / n));
   if (n > 1) {

@@ -5,6 +5,7 @@
 #include <functional>
 #include <set>
 
+#include "tests/support/draft.hpp"
 #include "tests/support/proofs.hpp"
 
 namespace libcoll::algo {
@@ -12,56 +13,15 @@ namespace {
 
 using sched::Kind;
 using sched::Step;
+using test::conflict;
+using test::Draft;
+using test::each_range;
+using test::Line;
+using test::ordered;
 using test::between;
 using test::flat_problem;
 using test::Random;
 
-// A schedule that can be edited: every step with what is its own.
-struct Line {
-  Step step;
-  std::vector<Range> operands;
-  std::vector<Part> parts;
-  std::vector<std::uint32_t> after;
-};
-struct Draft {
-  Schedule head;
-  std::vector<Line> lines;
-
-  explicit Draft(const Schedule& s) : head(s) {
-    for (const Step& step : s.steps) {
-      Line l{step, {}, {}, {s.after.begin() + step.first_after, s.after.begin() + step.first_after + step.many_after}};
-      if (step.kind == Kind::reduce) l.operands.assign(s.operands.begin() + step.first, s.operands.begin() + step.first + step.many);
-      if (step.kind == Kind::native) l.parts.assign(s.parts.begin() + step.first, s.parts.begin() + step.first + step.many);
-      lines.push_back(std::move(l));
-    }
-  }
-  Schedule done() const {
-    Schedule s = head;
-    s.steps.clear(), s.operands.clear(), s.parts.clear(), s.after.clear();
-    for (const Line& l : lines) {
-      Step step = l.step;
-      step.first = static_cast<std::uint32_t>(step.kind == Kind::native ? s.parts.size() : s.operands.size());
-      step.many = static_cast<std::uint32_t>(step.kind == Kind::native ? l.parts.size() : l.operands.size());
-      step.first_after = static_cast<std::uint32_t>(s.after.size());
-      step.many_after = static_cast<std::uint32_t>(l.after.size());
-      s.operands.insert(s.operands.end(), l.operands.begin(), l.operands.end());
-      s.parts.insert(s.parts.end(), l.parts.begin(), l.parts.end());
-      s.after.insert(s.after.end(), l.after.begin(), l.after.end());
-      s.steps.push_back(step);
-    }
-    return s;
-  }
-  // Its dependents wait for what it waited for; later messages of the pair are renumbered.
-  void erase(std::size_t i) {
-    const Line gone = lines[i];
-    lines.erase(lines.begin() + static_cast<std::ptrdiff_t>(i));
-    for (Line& l : lines) {
-      if (l.step.kind == gone.step.kind && l.step.peer == gone.step.peer && l.step.message > gone.step.message) --l.step.message;
-      if (std::erase(l.after, i) > 0) l.after.insert(l.after.end(), gone.after.begin(), gone.after.end());
-      for (auto& a : l.after) a -= a > i ? 1 : 0;
-    }
-  }
-};
 using Drafts = std::vector<Draft>;
 struct Spot {
   std::size_t rank, step;
@@ -99,30 +59,6 @@ Spot other_end(const Drafts& all, Spot s) {
   }
   return s;
 }
-template <class F>
-void each_range(const Line& l, F&& f) {
-  for (const Range& o : l.operands) f(o, false);
-  f(l.step.from, false);
-  f(l.step.to, true);
-}
-// Whether two steps touch the same elements, one writing.
-bool conflict(const Line& a, const Line& b) {
-  bool any = false;
-  each_range(a, [&](const Range& x, bool x_writes) {
-    each_range(b, [&](const Range& y, bool y_writes) {
-      any = any || ((x_writes || y_writes) && x.space == y.space && x.block == y.block && x.count > 0 && y.count > 0 &&
-                    x.offset < y.offset + y.count && y.offset < x.offset + x.count);
-    });
-  });
-  return any;
-}
-// Whether `late` comes after `early` by dependencies.
-bool ordered(const Draft& d, std::size_t early, std::size_t late) {
-  for (const auto a : d.lines[late].after)
-    if (a == early || (a > early && ordered(d, early, a))) return true;
-  return false;
-}
-
 struct Mutation {
   const char* name;
   std::function<bool(Random&, Drafts&, const Problem&)> apply;  // false: no place for it here
