@@ -60,7 +60,7 @@ CommImpl::CommImpl(std::shared_ptr<World> world, std::vector<int> world_ranks, c
   hierarchy_ = topo::restrict_to(world_->hierarchy, world_ranks_);
   define_groups();
   join_groups(exchange);
-  queue_ = std::make_shared<exec::Queue>(*world_->engine, *group_, id_);
+  queue_ = std::make_shared<exec::Queue>(*world_->engine, *group_, id_, world_ranks_, rank_);
   queue_->on_change = [this](bool idle) { quick_ = idle ? &plans_ : &no_plans; };
 }
 
@@ -218,8 +218,10 @@ void CommImpl::close() {
   }
   queue_->shut_down();
   if (world_->engine->messenger() != nullptr) world_->engine->messenger()->forget(id_);
-  for (std::size_t i = 0; i < mine_.size(); ++i)
+  for (std::size_t i = 0; i < mine_.size() && broken().empty(); ++i) {
+    mine_[i]->align(exec::first_native(queue_->sequence() + 1));
     if (mine_[i]->leave()) world_->host->heap().release(areas_[i]);
+  }
 }
 
 const std::string& CommImpl::broken() const { return group_->broken() ? group_->broken_reason() : queue_->broken(); }
@@ -236,7 +238,10 @@ const Topology& CommImpl::topology() {
 int CommImpl::color_at(Level level) const { return world_->hierarchy.group_of(level, world_->rank); }
 
 void CommImpl::announce_refusal(Coll coll) {
-  if (broken().empty()) group_->announce_refusal(Call{.coll = coll});
+  if (!broken().empty()) return;
+  queue_->drain();
+  if (local()) group_->announce_refusal(Call{.coll = coll});
+  else queue_->refuse_next();
 }
 
 void CommImpl::refuse(Coll coll, const std::string& what) {

@@ -24,7 +24,7 @@ struct Fiber::Impl {
   boost::context::fiber caller;  // while it runs
   std::function<void()> work;
   std::exception_ptr error;
-  bool busy = false, quit = false;
+  bool busy = false, quit = false, cancelled = false;
 #if defined(__SANITIZE_ADDRESS__)
   void* own_fake = nullptr;
   void* caller_fake = nullptr;
@@ -83,7 +83,7 @@ struct Fiber::Impl {
         error = std::current_exception();
       }
       work = nullptr;
-      busy = false;
+      busy = cancelled = false;
       if (!quit) leave();
     }
     before_leaving(true);
@@ -121,13 +121,20 @@ void Fiber::start(std::function<void()> work) {
 }
 
 void Fiber::resume() { impl_->enter(); }
+
+void Fiber::cancel() {
+  impl_->cancelled = impl_->busy;
+  while (impl_->busy) impl_->enter();
+}
+
 bool Fiber::busy() const noexcept { return impl_->busy; }
 std::exception_ptr Fiber::take_error() { return std::exchange(impl_->error, nullptr); }
 
 void Fiber::suspend() {
-  if (impl_->quit) throw Abandoned{};
+  const auto ends = [this] { return impl_->quit || impl_->cancelled; };
+  if (ends()) throw Abandoned{};
   impl_->leave();
-  if (impl_->quit) throw Abandoned{};
+  if (ends()) throw Abandoned{};
 }
 
 }  // namespace libcoll::exec

@@ -23,6 +23,8 @@ class Fiber {
   void start(std::function<void()> work);
   // Goes on with suspended work.
   void resume();
+  // Ends suspended work: its suspend() throws Abandoned.
+  void cancel();
   bool busy() const noexcept;
   // What the last work threw, once: rethrow it or keep it.
   std::exception_ptr take_error();

@@ -119,6 +119,7 @@ std::shared_ptr<Program> compile(Call call, std::uint32_t signature, sched::Sche
   p.wide = runs_wide(call);
   if (p.wide) call.dtype = DType::f32, call.element_bytes = sizeof(float);
   p.call = call;
+  p.signature = signature;
   p.counts.assign(counts.begin(), counts.end());
   p.schedule = std::move(schedule);
   measure_buffers(p);

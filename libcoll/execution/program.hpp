@@ -37,6 +37,7 @@ struct Native {
 
 struct Program : std::enable_shared_from_this<Program> {
   Call call;
+  std::uint32_t signature = 0;
   sched::Schedule schedule;
   std::string text;                        // the recipe
   Queue* queue = nullptr;            // of the communicator it was made for

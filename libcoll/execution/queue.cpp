@@ -28,7 +28,8 @@ void Operation::set(const Plan& p, const Args& a, int ranks) {
   program = p.program != nullptr ? p.program->shared_from_this() : nullptr;
 }
 
-Queue::Queue(Engine& engine, xport::shm::Group& group, std::uint64_t communicator) : engine_(engine), group_(group), communicator_(communicator) {
+Queue::Queue(Engine& engine, xport::shm::Group& group, std::uint64_t communicator, std::vector<int> members, int rank)
+    : engine_(engine), group_(group), communicator_(communicator), members_(std::move(members)), rank_(rank) {
   on_change = [](bool) {};
 }
 
@@ -114,6 +115,7 @@ void Queue::begin(Operation& op) {
 
 void Queue::end(Operation& op, std::exception_ptr error) {
   if (op.run && error != nullptr) {
+    if (op.run->native_running()) fiber_->cancel();
     op.run->cancel(engine_.messenger());
     op.run.reset();
   } else if (op.run) {
@@ -162,13 +164,89 @@ bool Queue::advance(Operation& op, bool& natives_free) {
     end(op, fiber_->take_error());
     natives_free = true;
   } catch (...) {
-    end(op, std::current_exception());
+    fail(op, std::current_exception());
   }
   return true;
 }
 
+namespace {
+// What a notice says in its upper bits; below them a rank.
+constexpr std::uint32_t gave_up = 1u << 30, lost = 2u << 30, rank_bits = (1u << 30) - 1;
+}  // namespace
+
+void Queue::tell_others(std::uint32_t sequence, std::uint32_t word) {
+  if (engine_.messenger() == nullptr) return;
+  for (std::size_t r = 0; r < members_.size(); ++r)
+    if (static_cast<int>(r) != rank_) engine_.messenger()->notify(members_[r], {communicator_, sequence, word, -1});
+}
+
+void Queue::refuse_next() {
+  ++sequence_;
+  tell_others(sequence_, gave_up | static_cast<std::uint32_t>(rank_));
+}
+
+void Queue::break_down(int culprit, const std::string& why) {
+  if (!broken_.empty()) return;
+  broken_ = why;
+  group_.break_off(culprit, why);
+}
+
+// An operation that ended badly here has ended for all: nobody must wait for this rank's part in it.
+void Queue::fail(Operation& op, std::exception_ptr error) {
+  if (op.program != nullptr && op.run != nullptr) {
+    const std::uint32_t sequence = op.run->sequence();
+    try {
+      std::rethrow_exception(error);
+    } catch (const Error& e) {
+      if (e.code() == Errc::mismatch) {
+        tell_others(sequence, gave_up | static_cast<std::uint32_t>(rank_));
+      } else {
+        tell_others(sequence, lost | static_cast<std::uint32_t>(std::max(0, e.peer())));
+        break_down(std::max(0, e.peer()), e.what());
+      }
+    } catch (...) {
+      tell_others(sequence, gave_up | static_cast<std::uint32_t>(rank_));  // a user's operation threw
+    }
+  }
+  end(op, std::move(error));
+}
+
+bool Queue::heed_notices() {
+  xport::Messenger* messenger = engine_.messenger();
+  if (messenger == nullptr) return false;
+  for (xport::Notice n; messenger->take_notice(communicator_, n);) notices_.push_back(n);
+  bool any = false;
+  for (const xport::Notice& n : notices_) {
+    const auto whom = static_cast<int>(n.word & rank_bits);
+    const bool broke = (n.word & ~rank_bits) == lost;
+    for (Operation* op : pending_) {
+      if (op->run == nullptr || op->done() || (!broke && op->run->sequence() != n.sequence)) continue;
+      any = true;
+      if (broke) break_down(whom, fmt::format("{}: rank {} was lost (another rank says)", op->run->describe(), whom));
+      end(*op, std::make_exception_ptr(broke ? Error(Errc::peer_lost, broken_, whom)
+                                             : Error(Errc::mismatch, fmt::format("{}: rank {} gave it up: its arguments are invalid or differ from others'", op->run->describe(), whom), whom)));
+    }
+    if (broke) break_down(whom, fmt::format("libcoll: rank {} of {}: rank {} was lost (another rank says)", rank_, members_.size(), whom));
+  }
+  std::erase_if(notices_, [&](const xport::Notice& n) { return static_cast<std::int32_t>(n.sequence - sequence_) <= 0; });
+  return any;
+}
+
+// A lost peer may be one that this rank would only have waited for through others.
+bool Queue::look_for_lost() {
+  if (engine_.messenger() == nullptr) return false;
+  std::string why;
+  const int peer = engine_.messenger()->lost_peer(&why);
+  const auto at = std::find(members_.begin(), members_.end(), peer);
+  if (peer < 0 || at == members_.end()) return false;
+  const auto r = static_cast<int>(at - members_.begin());
+  for (Operation* op : pending_)
+    if (op->run != nullptr && !op->done()) fail(*op, std::make_exception_ptr(Error(Errc::peer_lost, fmt::format("{}: lost rank {}: {}", op->run->describe(), r, why), r)));
+  return true;
+}
+
 bool Queue::advance() {
-  bool any = false, natives_free = true;
+  bool any = heed_notices(), natives_free = true;
   for (Operation* op : pending_) any |= advance(*op, natives_free);
   std::erase_if(pending_, [](const Operation* op) { return op->done(); });
   return any;
@@ -232,12 +310,14 @@ void Queue::wait(Operation& op) {
 void Queue::wait_until_done(Operation& op) {
   const double limit_s = op.args.timeout_s > 0 ? op.args.timeout_s : engine_.waiting().timeout_s;
   Idler idler(engine_);
+  unsigned idle_rounds = 0;
   while (!op.done()) {
     bool any = engine_.progress(this), network_only = false;
     const auto lock = lock_if_shared();
     any |= advance();
     if (op.done()) return;
-    if (idler.waited_s() > limit_s && op.run) end(op, std::make_exception_ptr(Error(Errc::timeout, op.run->stuck(limit_s), op.run->first_missing())));
+    if (!any && ++idle_rounds % 256 == 0 && look_for_lost()) continue;
+    if (idler.waited_s() > limit_s && op.run) fail(op, std::make_exception_ptr(Error(Errc::timeout, op.run->stuck(limit_s), op.run->first_missing())));
     network_only = std::all_of(pending_.begin(), pending_.end(), [](const Operation* p) {
       return p->stage.load(std::memory_order_relaxed) == Stage::schedule && p->run->waits_for_network_only();
     });

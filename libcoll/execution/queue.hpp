@@ -40,7 +40,8 @@ struct Operation {
 
 class Queue {
  public:
-  Queue(Engine& engine, xport::shm::Group& group, std::uint64_t communicator);
+  // `members`: ranks of the world, by rank of the communicator; `rank` is this one.
+  Queue(Engine& engine, xport::shm::Group& group, std::uint64_t communicator, std::vector<int> members, int rank);
   ~Queue();
   Queue(const Queue&) = delete;
   Queue& operator=(const Queue&) = delete;
@@ -67,7 +68,9 @@ class Queue {
   std::function<void(bool idle)> on_change;
   // Moves on what it can unless another thread is doing so. True if anything happened.
   bool progress();
-  std::uint64_t communicator() const { return communicator_; }
+  // Skips the next schedule, whose arguments this rank refuses, and tells the others.
+  void refuse_next();
+  std::uint32_t sequence() const { return sequence_; }
 
  private:
   bool advance();  // with the lock, or unregistered
@@ -75,6 +78,11 @@ class Queue {
   void begin(Operation&);
   void end(Operation&, std::exception_ptr);
   void settle();
+  void fail(Operation&, std::exception_ptr);
+  bool heed_notices();
+  void tell_others(std::uint32_t sequence, std::uint32_t word);
+  void break_down(int culprit, const std::string& why);
+  bool look_for_lost();
   void collect(Operation&);
   void wait_until_done(Operation&);
   Fiber& fiber();
@@ -90,6 +98,9 @@ class Queue {
   bool registered_ = false;            // with the engine: others may move it on. Changed by the owner only
   std::unique_ptr<Fiber> fiber_;
   std::string broken_;
+  std::vector<int> members_;
+  const int rank_;
+  std::vector<xport::Notice> notices_;  // of operations that have not started here
   std::vector<std::unique_ptr<Operation>> all_;
   std::vector<Operation*> free_;
   Operation blocking_;

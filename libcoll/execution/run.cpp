@@ -136,11 +136,10 @@ void Run::compute(const Step& s) {
 
 void Run::post(std::uint32_t step, xport::Messenger& messenger) {
   const Step& s = steps()[step];
-  const xport::MessageKey key{communicator_, sequence_, static_cast<std::uint32_t>(s.message)};
+  const xport::MessageKey key{communicator_, sequence_, static_cast<std::uint32_t>(s.message), program_->signature};
   const int peer = program_->world_rank[static_cast<std::size_t>(s.peer)];
   Transfer& t = transfers_[step];
   t.state.store(Transfer::State::idle, std::memory_order_relaxed);
-  t.peer = s.peer;
   if (s.kind == Kind::send) messenger.send(peer, key, at(s.from), bytes(s.from), t);
   else messenger.recv(peer, key, at(s.to), bytes(s.to), t);
   inflight_.push_back(step);
@@ -157,11 +156,20 @@ bool Run::look_at_transfers() {
     }
     inflight_[i] = inflight_.back();
     inflight_.pop_back();
-    if (t.state.load(std::memory_order_acquire) == Transfer::State::failed) throw Error(Errc::peer_lost, t.error, t.peer);
+    if (t.state.load(std::memory_order_acquire) == Transfer::State::failed) fail(t, steps()[step].peer);
     complete(step);
     any = true;
   }
   return any;
+}
+
+void Run::fail(const Transfer& t, int peer) const {
+  const std::string what = fmt::format("{}: {}{}", describe(), t.mismatch ? "arguments differ: " : fmt::format("lost rank {}: ", peer), t.error);
+  throw Error(t.mismatch ? Errc::mismatch : Errc::peer_lost, what, peer);
+}
+
+std::string Run::describe() const {
+  return fmt::format("libcoll: rank {} of {}: {} #{}", program_->schedule.rank, program_->schedule.size, name_of(program_->call.coll), sequence_);
 }
 
 Args Run::args_of(std::uint32_t step) const {
@@ -205,6 +213,8 @@ bool Run::run_natives(Fiber& fiber) {
   fiber.start([this, &fiber] {
     const std::uint32_t now = natives_[next_native_];
     const Native& n = program_->natives[program_->native_of[now]];
+    // Numbered by the operation: also ranks that gave an earlier one up agree on the next number.
+    n.plan.group->align(first_native(sequence_));
     run_suspendable(*n.plan.group, fiber, [&] { n.native.run(*n.plan.group, args_of(now), n.plan); });
   });
   return true;
@@ -245,13 +255,12 @@ bool Run::advance(xport::Messenger* messenger, Fiber& fiber, bool may_run_native
   return any;
 }
 
-int Run::first_missing() const { return inflight_.empty() ? -1 : transfers_[inflight_.front()].peer; }
+int Run::first_missing() const { return inflight_.empty() ? -1 : steps()[inflight_.front()].peer; }
 
 std::string Run::stuck(double limit_s) const {
   std::string who;
-  for (const std::uint32_t step : inflight_) who += fmt::format("{}{}", who.empty() ? "" : ", ", transfers_[step].peer);
-  return fmt::format("libcoll: rank {} of {}: {} #{} over the network: no progress within {:g} s; it waits for messages with rank {}",
-                     program_->schedule.rank, program_->schedule.size, name_of(program_->call.coll), sequence_, limit_s, who.empty() ? "-" : who);
+  for (const std::uint32_t step : inflight_) who += fmt::format("{}{}", who.empty() ? "" : ", ", steps()[step].peer);
+  return fmt::format("{}: no progress within {:g} s; it waits for messages of rank {}", describe(), limit_s, who.empty() ? "-" : who);
 }
 
 void Run::cancel(xport::Messenger* messenger) {

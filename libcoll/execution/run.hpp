@@ -11,6 +11,9 @@
 
 namespace libcoll::exec {
 
+// The number that the native steps of an operation count on from in their groups.
+inline std::uint64_t first_native(std::uint32_t sequence) { return std::uint64_t{sequence} << 12; }
+
 class Run {
  public:
   // All that does not depend on the arguments; may be started again once finished.
@@ -31,6 +34,9 @@ class Run {
   bool waits_for_network_only() const { return !inflight_.empty() && !native_running_; }
   // Of a run that makes no progress: whom it waits for.
   int first_missing() const;
+  std::string describe() const;  // "libcoll: rank 1 of 4: allreduce #17"
+  std::uint32_t sequence() const { return sequence_; }
+  bool native_running() const { return native_running_; }
   std::string stuck(double limit_s) const;
   // Gives everything in flight up. Buffers are the caller's again.
   void cancel(xport::Messenger*);
@@ -46,6 +52,7 @@ class Run {
   bool look_at_transfers();
   bool run_natives(Fiber&);
   void finish();
+  [[noreturn]] void fail(const xport::Transfer&, int peer) const;
   Args args_of(std::uint32_t step) const;
 
   std::shared_ptr<const Program> program_;

@@ -84,10 +84,10 @@ void Group::set_names(std::vector<int> ranks, int size) {
 }
 
 bool Group::has_free_slot() const {
-  const std::uint64_t q = sequence_ + 1;
-  if (q - safe_ <= slot_count) return true;
+  const std::uint64_t user = slot_user_[(sequence_ + 1) % slot_count];
+  if (static_cast<std::int64_t>(user - safe_) <= 0) return true;
   for (int r = 0; r < size_; ++r)
-    if (r != rank_ && !reached(peers_[static_cast<std::size_t>(r)].control->progress.finished, at_step(q - slot_count, 0))) return false;
+    if (r != rank_ && !reached(peers_[static_cast<std::size_t>(r)].control->progress.finished, at_step(user, 0))) return false;
   return true;
 }
 
@@ -104,17 +104,24 @@ void Group::wait_all_finished(std::uint64_t q) {
     if (r != rank_) wait_finished(q, r);
 }
 
-void Group::wait_for_slot(std::uint64_t q) {
+void Group::wait_for_slot(std::uint64_t user) {
   if (broken()) throw Error(Errc::closed, fmt::format("libcoll: the communicator is broken since: {}", broken_));
-  wait_all_finished(q - slot_count);
+  wait_all_finished(user);
   // Whoever has finished more is known to have; the least of them counts.
-  std::uint64_t least = q - 1;
+  std::uint64_t least = sequence_ - 1;
   for (int r = 0; r < size_; ++r) {
     if (r == rank_) continue;
     const std::uint64_t done = peer(r).control->progress.finished.load(std::memory_order_acquire) >> step_bits;
     least = std::min(least, done);
   }
-  safe_ = std::max(least, q - slot_count);
+  safe_ = std::max(least, user);
+}
+
+void Group::break_off(int culprit, const std::string& why) {
+  if (broken()) return;
+  mine_->control->gave_up_on.store(static_cast<std::uint32_t>(culprit) + 1, std::memory_order_release);
+  broken_ = why;
+  safe_ = sequence_ - (std::uint64_t{1} << 62);  // begin() then never takes its quick way again
 }
 
 std::byte* Group::claim_eager(std::uint64_t q) {

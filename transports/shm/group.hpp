@@ -8,6 +8,7 @@
 // Not thread-safe: one thread at a time.
 #pragma once
 
+#include <algorithm>
 #include <cstring>
 #include <span>
 #include <string>
@@ -75,7 +76,9 @@ class Group {
   // -- The life of one operation.
   std::uint64_t begin(const Plan& plan, const Args& args) {
     const std::uint64_t q = ++sequence_;
-    if (q - safe_ > slot_count) [[unlikely]] wait_for_slot(q);
+    std::uint64_t& user = slot_user_[q % slot_count];
+    if (static_cast<std::int64_t>(user - safe_) > 0) [[unlikely]] wait_for_slot(user);
+    user = q;
     current_ = &plan;
     timeout_s_ = args.timeout_s;
     control_->records[q % slot_count].call = plan.call;
@@ -149,6 +152,12 @@ class Group {
   std::uint64_t claim_ring(std::uint64_t q);
   std::uint64_t claim_out(std::uint64_t q);
 
+  // Operations count on from `q` at least. All members call it alike; operations in between are nobody's.
+  void align(std::uint64_t q) { sequence_ = std::max(sequence_, q); }
+  // Nothing works any more since rank `culprit` of the communicator was lost: members that wait for this
+  // rank are told so.
+  void break_off(int culprit, const std::string& why);
+
   // Ends an operation whose ranks called different things, leaving the group usable; throws.
   [[noreturn]] void mismatch(std::uint64_t q, int r);
   // A leader gave q up: because its call differs from ours, or because a call within its group did.
@@ -185,7 +194,7 @@ class Group {
   bool lease_staging();
   bool staging_idle() const;
   void wait_all_finished(std::uint64_t q);
-  void wait_for_slot(std::uint64_t q);
+  void wait_for_slot(std::uint64_t user);
   std::uint64_t wait_slot_header(std::uint64_t q, int r);  // whatever r called
   [[gnu::noinline]] void spin_for_slot(Slot&, std::uint64_t q, int r, std::uint64_t want);
   void wait_slowly(const std::atomic<std::uint64_t>& word, std::uint64_t value, bool header, int r);
@@ -194,6 +203,7 @@ class Group {
   void wake(const std::atomic<std::uint64_t>& word, bool header);
   void check_alive(int waiting_for);
   [[noreturn]] void give_up(Errc, int r, const std::string& what);
+  [[noreturn]] void give_up_on(Errc, int culprit, const std::string& what);  // a rank of the communicator
   void abandon(std::uint64_t q);
   std::string where_is(int r) const;
   std::string call_text() const;
@@ -214,6 +224,7 @@ class Group {
   std::vector<Peer> peers_;
   std::uint64_t sequence_ = 0;
   std::uint64_t safe_ = 0;          // every rank has finished this operation
+  std::uint64_t slot_user_[slot_count] = {};    // last operation that used the slot
   std::uint64_t eager_user_[eager_count] = {};  // last operation that used the buffer
   std::uint64_t ring_user_ = 0;     // last operation that used this communicator's own ring or out slots
   static constexpr std::size_t segments = 16;

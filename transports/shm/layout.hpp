@@ -83,7 +83,7 @@ struct Control {
   Slot slots[slot_count];
   Progress progress;
   alignas(line_bytes) std::atomic<std::uint32_t> sleepers;  // readers asleep on a word of this block
-  // 1 + the rank that this rank gave up on: whoever waits for us in turn names the same culprit.
+  // 1 + the rank of the communicator that this rank gave up on: whoever waits for us names the same culprit.
   std::atomic<std::uint32_t> gave_up_on;
   // Members that will not look at this block any more; written by them, once each, on leaving.
   alignas(line_bytes) std::atomic<std::uint64_t> departed;

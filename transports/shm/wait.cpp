@@ -118,7 +118,7 @@ void Group::check_alive(int waiting_for) {
     const Control& c = *peer(r).control;
     if (const std::uint32_t culprit = c.gave_up_on.load(std::memory_order_acquire); culprit != 0) {
       const int lost = static_cast<int>(culprit) - 1;
-      give_up(Errc::peer_lost, lost, fmt::format("rank {} was lost (reported by rank {})", name_of_rank(lost), name_of_rank(r)));
+      give_up_on(Errc::peer_lost, lost, fmt::format("rank {} was lost (reported by rank {})", lost, name_of_rank(r)));
     }
     // A rank that finished this operation may well have left.
     const bool owes_us = static_cast<std::int64_t>(c.progress.finished.load(std::memory_order_acquire) - at_step(sequence_, 0)) < 0;
@@ -141,11 +141,11 @@ std::string Group::where_is(int r) const {
   return fmt::format("its last finished operation is #{}", done);
 }
 
-void Group::give_up(Errc code, int r, const std::string& what) {
-  mine_->control->gave_up_on.store(static_cast<std::uint32_t>(r) + 1, std::memory_order_release);
-  broken_ = fmt::format("libcoll: rank {} of {}: {}: {}", name_of_rank(rank_), named_size_, call_text(), what);
-  safe_ = sequence_ - (std::uint64_t{1} << 62);  // begin() then never takes its quick way again
-  throw Error(code, broken_, name_of_rank(r));
+void Group::give_up(Errc code, int r, const std::string& what) { give_up_on(code, name_of_rank(r), what); }
+
+void Group::give_up_on(Errc code, int culprit, const std::string& what) {
+  break_off(culprit, fmt::format("libcoll: rank {} of {}: {}: {}", name_of_rank(rank_), named_size_, call_text(), what));
+  throw Error(code, broken_, culprit);
 }
 
 }  // namespace libcoll::xport::shm
