@@ -27,7 +27,7 @@ ctest --test-dir build/release --output-on-failure
 [ "${1:-}" = "--quick" ] && exit 0
 
 # Only what runs there: the sanitizers make every file take several times as long.
-sanitized=(body_threads body_forked config_variants bad_input mismatch death creation_death churn communicators core_test c_abi)
+sanitized=(body_threads body_forked config_variants bad_input mismatch death creation_death churn communicators core_test c_abi ucx_test)
 
 step "address and undefined-behaviour sanitizers"
 build asan "${sanitized[@]}"

@@ -50,6 +50,7 @@ TEST(Layering, IncludesPointDown) {
       {"libcoll/bootstrap", {"libcoll/core/", "transports/", "topology/", "libcoll/kernels/"}, {"libcoll/core/result.hpp", "libcoll/core/log.hpp"}},
       {"transports", {"libcoll/core/", "topology/"},
        {"libcoll/core/call.hpp", "libcoll/core/plan.hpp", "libcoll/core/result.hpp", "libcoll/core/log.hpp"}},
+      {"transports/ucx", {"libcoll/core/", "topology/", "libcoll/kernels/", "libcoll/schedule/", "transports/shm/"}, {"libcoll/core/result.hpp", "libcoll/core/log.hpp"}},
       {"libcoll/include", {"libcoll/core/", "libcoll/kernels/", "libcoll/bootstrap/", "transports/", "topology/"}, {}},
       {"examples", {"libcoll/core/", "libcoll/kernels/", "transports/", "topology/", "tests/"}, {}},
   };

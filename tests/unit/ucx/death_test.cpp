@@ -94,17 +94,21 @@ TEST_P(UcxDeath, ThePendingFailAndNameIt) {
   expect_all_good(board, ranks.wait(60), 1);
 }
 
-// Killed at any moment of a busy exchange: nobody crashes or hangs.
+// Killed at any moment of a busy exchange: nobody crashes or hangs. All are connected before: UCX 1.13.1 itself stops a
+// process ("tcp_ep.c:478 Assertion") if a peer dies within the milliseconds between connecting to it and being answered.
 TEST_P(UcxDeath, AtAnyMoment) {
   const int trials = std::max(2, static_cast<int>(12 * test_scale()));
   for (int trial = 0; trial < trials; ++trial) {
     Board board(3);
     Processes ranks(board, 3, [&](int me) {
       const auto m = make_messenger(board, me, 3, options());
+      for (int r = 0; r < 3; ++r)
+        if (r != me) exchange(*m, r, 1u << 31);
+      meet(*m, board, 1, 3);
       ++board.word(0);
       const std::size_t sizes[] = {8, 20'000, huge, 0, 300'000};
       std::vector<Bytes> in(2, Bytes(huge)), out(2, Bytes(huge));
-      for (std::uint32_t n = 0;; ++n) {
+      for (std::uint32_t n = 1;; ++n) {
         std::deque<Transfer> transfers;
         std::vector<Transfer*> all;
         for (int i = 1; i < 3; ++i) {
