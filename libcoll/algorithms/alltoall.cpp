@@ -96,8 +96,7 @@ void over_levels(Builder& b, const Problem& p, const Recipe& r) {
     for (int i = 0; i < p.size; ++i) unpack.emplace_back(recv_block(p, world.ranks[at(i)]), part(to, i * p.count, p.count));
   }
   copy_all(b, pack);
-  const Traffic traffic(at(p.size), std::vector<std::int64_t>(at(p.size), p.count));
-  exchange_in(b, p, world, traffic, r.slices, window_of(r.algorithm), to, from);
+  exchange_in(b, p, world, Traffic::uniform(p.count), r.slices, window_of(r.algorithm), to, from);
   copy_all(b, unpack);
 }
 

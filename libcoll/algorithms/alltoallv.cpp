@@ -29,7 +29,9 @@ std::string refuses_alltoallv(const Problem& p, const Recipe& r) {
 
 void build_alltoallv(Builder& b, const Problem& p, const Recipe& r) {
   b.copy(recv_block(p, b.rank()), send_block(p, b.rank()));
-  exchange(b, sched::everyone(p.size, b.rank()), window_of(r.algorithm), [&](int i) { return send_block(p, i); }, [&](int i) { return recv_block(p, i); });
+  exchange(
+      b, sched::everyone(p.size, b.rank()), window_of(r.algorithm), [&](int i) { return send_block(p, i); },
+      [&](int i) { return recv_block(p, i); });
 }
 
 // Lengths are unknown: rounds only.

@@ -13,12 +13,13 @@ Cluster narrower(const std::vector<const View*>& views, std::size_t depth, std::
 // The groups of views[depth - 1] that lie inside c become its parts.
 void part(Cluster& c, const std::vector<const View*>& views, std::size_t depth) {
   if (depth == 0) return;
-  std::vector<char> inside(views[0]->group_of.size(), 0);
-  for (const int r : c.ranks) inside[static_cast<std::size_t>(r)] = 1;
   const View& v = *views[depth - 1];
+  const View* wider = depth < views.size() ? views[depth] : nullptr;  // null: c is the world
+  const auto group = [&](int r) { return wider == nullptr ? 0 : wider->group_of[static_cast<std::size_t>(r)]; };
+  const int here = group(c.ranks[0]);
   c.ranks.clear();
   for (std::size_t g = 0; g < v.members.size(); ++g) {
-    if (!inside[static_cast<std::size_t>(v.members[g][0])]) continue;
+    if (group(v.members[g][0]) != here) continue;
     c.parts.push_back(narrower(views, depth - 1, g, c.leader));
     c.ranks.insert(c.ranks.end(), c.parts.back().ranks.begin(), c.parts.back().ranks.end());
   }
@@ -34,7 +35,8 @@ Cluster narrower(const std::vector<const View*>& views, std::size_t depth, std::
 }
 
 bool adjacent(const Range& a, const Range& b) {
-  return a.space == b.space && a.block == b.block && a.count != sched::whole_block && b.count != sched::whole_block && a.offset + a.count == b.offset;
+  return a.space == b.space && a.block == b.block && a.count != sched::whole_block && b.count != sched::whole_block &&
+         a.offset + a.count == b.offset;
 }
 
 }  // namespace
@@ -90,7 +92,8 @@ NativeGroup native_group(const Problem& p, const std::vector<int>& ranks) {
   if (ranks.size() < 2) return n;
   n.index = p.group_with(ranks);
   for (std::size_t g = 0; n.index < 0 && g < p.groups.size(); ++g)
-    if (p.groups[g].size() == ranks.size() && std::is_permutation(ranks.begin(), ranks.end(), p.groups[g].begin())) n.index = static_cast<int>(g);
+    if (p.groups[g].size() == ranks.size() && std::is_permutation(ranks.begin(), ranks.end(), p.groups[g].begin()))
+      n.index = static_cast<int>(g);
   if (n.index < 0) return n;
   n.place.resize(ranks.size());
   for (const int r : p.groups[static_cast<std::size_t>(n.index)]) {

@@ -32,7 +32,8 @@ struct Placed {
 void unpack(Builder& b, const Problem& p, const Range& base, const std::vector<Placed>& pieces) {
   std::vector<std::pair<Range, Range>> copies;
   for (const Placed& x : pieces)
-    if (x.rank != b.rank() || !p.in_place) copies.emplace_back(part(recv_block(p, x.rank), x.from, x.where.count), part(base, x.where.offset, x.where.count));
+    if (x.rank != b.rank() || !p.in_place)
+      copies.emplace_back(part(recv_block(p, x.rank), x.from, x.where.count), part(base, x.where.offset, x.where.count));
   copy_all(b, copies);
 }
 
@@ -110,7 +111,8 @@ int exchange_rounds(const std::string& algorithm, int n) { return algorithm == "
 std::string refuses_allgather(const Problem& p, const Recipe& r) {
   const int n = r.over.empty() ? p.size : group_count(p, r.over.back());
   if (r.algorithm == "recursive_doubling" && !power_of_two(n))
-    return "recursive_doubling needs a power of two of " + std::string(r.over.empty() ? "ranks" : "groups") + "; there are " + std::to_string(n);
+    return "recursive_doubling needs a power of two of " + std::string(r.over.empty() ? "ranks" : "groups") + "; there are " +
+           std::to_string(n);
   if (r.slices != 1 && r.slices != all_slices) return "slices must be 1 or all: every rank brings a block of its own";
   if (r.chunk != 0) return "an allgather is not cut into chunks";
   return {};
@@ -132,8 +134,10 @@ void build_allgather(Builder& b, const Problem& p, const Recipe& r) {
 }
 
 std::vector<Work> work_of_allgather(const Problem& p, const Recipe& r) {
-  const double all = static_cast<double>(p.counts.empty() ? p.count * p.size : std::accumulate(p.counts.begin(), p.counts.end(), std::int64_t{0}));
-  if (r.over.empty()) return {{.ranks = p.size, .rounds = double(exchange_rounds(r.algorithm, p.size)), .sent = all * (p.size - 1) / p.size}};
+  const double all =
+      static_cast<double>(p.counts.empty() ? p.count * p.size : std::accumulate(p.counts.begin(), p.counts.end(), std::int64_t{0}));
+  if (r.over.empty())
+    return {{.ranks = p.size, .rounds = double(exchange_rounds(r.algorithm, p.size)), .sent = all * (p.size - 1) / p.size}};
   const int groups = group_count(p, r.over.back());
   const double got = all * (groups - 1) / groups;
   const std::vector<LevelTeam> teams = level_teams(p, clusters(p, r.over));
@@ -145,7 +149,8 @@ std::vector<Work> work_of_allgather(const Problem& p, const Recipe& r) {
     out.push_back({.ranks = groups, .rounds = double(exchange_rounds(r.algorithm, groups)), .sent = sent, .flows = flows});
   };
   if (lanes) exchange(got / teams.back().ranks, teams.back().ranks);
-  for (std::size_t i = 0; i < below; ++i) out.push_back(work_in(teams[i], Coll::gatherv, all * teams[i].ranks / (lanes ? teams.back().ranks : p.size)));
+  for (std::size_t i = 0; i < below; ++i)
+    out.push_back(work_in(teams[i], Coll::gatherv, all * teams[i].ranks / (lanes ? teams.back().ranks : p.size)));
   if (below < teams.size()) out.push_back(work_in(teams.back(), Coll::allgatherv, all));
   else exchange(got, 1);
   for (std::size_t i = below; i-- > 0;) out.push_back(work_in(teams[i], Coll::bcast, all));

@@ -30,7 +30,8 @@ std::string algorithm_for(const std::string& algorithm, int members) {
 
 }  // namespace
 
-void collect(Builder& b, const Problem& p, const Cluster& c, const Layout& layout, const Share& share, const Range& own, const Route& route) {
+void collect(Builder& b, const Problem& p, const Cluster& c, const Layout& layout, const Share& share, const Range& own,
+             const Route& route) {
   const int mine = c.part_of(b.rank());
   if (mine >= 0) collect(b, p, c.parts[at(mine)], layout, share, own, inside(route));
   const Team team = sched::team_of(c.actors(), b.rank());
@@ -41,13 +42,15 @@ void collect(Builder& b, const Problem& p, const Cluster& c, const Layout& layou
   gather_parts(b, p, team, index_of(team, c.leader), route, leads ? share.of(layout.of(c)) : Range{}, from, parts_of(c, layout));
 }
 
-void distribute(Builder& b, const Problem& p, const Cluster& c, const Layout& layout, const Share& share, const Range& own, const Route& route, bool keep) {
+void distribute(Builder& b, const Problem& p, const Cluster& c, const Layout& layout, const Share& share, const Range& own,
+                const Route& route, bool keep) {
   const int mine = c.part_of(b.rank());
   const Team team = sched::team_of(c.actors(), b.rank());
   if (team.me >= 0) {
     const bool leads = c.leader == b.rank();
     const Range to = mine >= 0 ? share.of(layout.of(c.parts[at(mine)])) : own;
-    scatter_parts(b, p, team, index_of(team, c.leader), route, leads ? Range{} : to, leads ? share.of(layout.of(c)) : Range{}, parts_of(c, layout));
+    scatter_parts(b, p, team, index_of(team, c.leader), route, leads ? Range{} : to, leads ? share.of(layout.of(c)) : Range{},
+                  parts_of(c, layout));
     if (leads && mine < 0 && !keep) b.copy(own, share.of(layout.of_rank(b.rank())));
   }
   if (mine >= 0) distribute(b, p, c.parts[at(mine)], layout, share, own, inside(route), keep);
@@ -60,8 +63,8 @@ void release(Builder& b, const Problem& p, const Cluster& c, const Range& range)
   if (mine >= 0) release(b, p, c.parts[at(mine)], range);
 }
 
-void spread(Builder& b, const Problem& p, const Cluster& c, const Layout& layout, const Share& share, const Range& own, const std::string& algorithm,
-            bool native) {
+void spread(Builder& b, const Problem& p, const Cluster& c, const Layout& layout, const Share& share, const Range& own,
+            const std::string& algorithm, bool native) {
   if (c.parts.size() == 1) return spread(b, p, c.parts[0], layout, share, own, algorithm, true);
   const int mine = c.part_of(b.rank());
   if (mine >= 0) collect(b, p, c.parts[at(mine)], layout, share, own, {.tree = true});

@@ -21,7 +21,8 @@ void distribute(Builder&, const Problem&, const Cluster&, const Layout&, const S
 void release(Builder&, const Problem&, const Cluster&, const Range&);
 // Every rank's `own` block arrives in everyone's share, which covers the cluster. The leaders of the
 // cluster's parts exchange what they collected by `algorithm` (or natively, if `native`).
-void spread(Builder&, const Problem&, const Cluster&, const Layout&, const Share&, const Range& own, const std::string& algorithm, bool native);
+void spread(Builder&, const Problem&, const Cluster&, const Layout&, const Share&, const Range& own, const std::string& algorithm,
+            bool native);
 
 // The widest cluster that the rank leads, or null.
 const Cluster* widest_led(const Cluster&, int rank);

@@ -22,18 +22,14 @@ class Cursor {
   Range rest_;
 };
 
-bool is_zero(const Traffic& t) {
-  return std::all_of(t.begin(), t.end(), [](const auto& row) { return std::all_of(row.begin(), row.end(), [](std::int64_t n) { return n == 0; }); });
-}
-
 // A narrowest cluster: natively, else every segment by a message.
 void exchange_leaf(Builder& b, const Problem& p, const Cluster& c, const Traffic& traffic, const Range& to, const Range& from) {
   const Team team = sched::team_of(c.ranks, b.rank());
   std::vector<Part> out, in;
   std::int64_t sent = 0, got = 0;
   for (int i = 0; i < team.size(); ++i) {
-    out.push_back({sent, traffic[at(team.me)][at(i)]});
-    in.push_back({got, traffic[at(i)][at(team.me)]});
+    out.push_back({sent, traffic(team.me, i)});
+    in.push_back({got, traffic(i, team.me)});
     sent += out.back().count;
     got += in.back().count;
   }
@@ -75,12 +71,12 @@ class Between {
   // Elements from i to all of part g, and from all of part g to j.
   std::int64_t to_part(int i, int g) const {
     std::int64_t n = 0;
-    for (int j = start[at(g)]; j < start[at(g + 1)]; ++j) n += traffic[at(i)][at(j)];
+    for (int j = start[at(g)]; j < start[at(g + 1)]; ++j) n += traffic(i, j);
     return n;
   }
   std::int64_t from_part(int g, int j) const {
     std::int64_t n = 0;
-    for (int i = start[at(g)]; i < start[at(g + 1)]; ++i) n += traffic[at(i)][at(j)];
+    for (int i = start[at(g)]; i < start[at(g + 1)]; ++i) n += traffic(i, j);
     return n;
   }
   std::int64_t between(int from, int to) const {
@@ -105,22 +101,22 @@ class Between {
 
 // To the members in charge: what is for other parts, and after it what is for themselves.
 Traffic Between::inwards() const {
-  Traffic t(at(members(h)), std::vector<std::int64_t>(at(members(h))));
+  Traffic t = Traffic::none(members(h));
   for (int a = 0; a < members(h); ++a)
     for (int m = 0; m < members(h); ++m) {
-      t[at(a)][at(m)] = traffic[at(start[at(h)] + a)][at(start[at(h)] + m)];
+      t.cell(a, m) = traffic(start[at(h)] + a, start[at(h)] + m);
       for (int g = 0; g < parts(); ++g)
-        if (mine(g, m)) t[at(a)][at(m)] += to_part(start[at(h)] + a, g);
+        if (mine(g, m)) t.cell(a, m) += to_part(start[at(h)] + a, g);
     }
   return t;
 }
 
 Traffic Between::outwards() const {
-  Traffic t(at(members(h)), std::vector<std::int64_t>(at(members(h))));
+  Traffic t = Traffic::none(members(h));
   for (int a = 0; a < members(h); ++a)
     for (int m = 0; m < members(h); ++m)
       for (int g = 0; g < parts(); ++g)
-        if (mine(g, a)) t[at(a)][at(m)] += from_part(g, start[at(h)] + m);
+        if (mine(g, a)) t.cell(a, m) += from_part(g, start[at(h)] + m);
   return t;
 }
 
@@ -130,15 +126,15 @@ void Between::bring(const Range& to, const Range& from, int window) {
   std::vector<Range> to_member;  // my segments
   Cursor mine_out(from), mine_in(to);
   std::vector<Range> from_member;
-  for (int j = 0; j < c.size(); ++j) to_member.push_back(mine_out.take(traffic[at(me)][at(j)]));
-  for (int i = 0; i < c.size(); ++i) from_member.push_back(mine_in.take(traffic[at(i)][at(me)]));
+  for (int j = 0; j < c.size(); ++j) to_member.push_back(mine_out.take(traffic(me, j)));
+  for (int i = 0; i < c.size(); ++i) from_member.push_back(mine_in.take(traffic(i, me)));
 
   const Traffic t = inwards();
   const Cluster& part_ = c.parts[at(h)];
   std::int64_t out = 0, in = 0;
   for (int m = 0; m < members(h); ++m) {
-    out += t[at(mine_in_part)][at(m)];
-    in += t[at(m)][at(mine_in_part)];
+    out += t(mine_in_part, m);
+    in += t(m, mine_in_part);
   }
   const Range packed = b.scratch(out), brought = b.scratch(in);
   std::vector<std::pair<Range, Range>> copies;
@@ -150,7 +146,7 @@ void Between::bring(const Range& to, const Range& from, int window) {
     copies.emplace_back(pack.take(to_member[at(first + m)].count), to_member[at(first + m)]);
   }
   copy_all(b, copies);
-  if (!is_zero(t)) exchange_in(b, p, part_, t, slices, window, brought, packed);
+  if (!t.empty()) exchange_in(b, p, part_, t, slices, window, brought, packed);
 
   copies.clear();
   std::vector<Cursor> message;
@@ -170,7 +166,7 @@ void Between::bring(const Range& to, const Range& from, int window) {
         const std::int64_t n = to_part(first + a, g);
         copies.emplace_back(message[at(g)].take(n), got.take(n));
       }
-    const std::int64_t n = traffic[at(first + a)][at(me)];
+    const std::int64_t n = traffic(first + a, me);
     copies.emplace_back(from_member[at(first + a)], got.take(n));
   }
   copy_all(b, copies);
@@ -188,12 +184,12 @@ void Between::send_and_receive(int window) {
 
 void Between::hand_out(const Range& to, int window) {
   const Traffic t = outwards();
-  if (is_zero(t)) return;
+  if (t.empty()) return;
   const int first = start[at(h)], mine_in_part = me - first;
   std::int64_t out = 0, in = 0;
   for (int m = 0; m < members(h); ++m) {
-    out += t[at(mine_in_part)][at(m)];
-    in += t[at(m)][at(mine_in_part)];
+    out += t(mine_in_part, m);
+    in += t(m, mine_in_part);
   }
   const Range packed = b.scratch(out), handed = b.scratch(in);
   // Messages are ordered by sender, then receiver; the native wants all for one receiver together.
@@ -202,7 +198,7 @@ void Between::hand_out(const Range& to, int window) {
     if (!mine(g, mine_in_part)) continue;
     Cursor message(come[at(g)]);
     for (int i = start[at(g)]; i < start[at(g + 1)]; ++i)
-      for (int m = 0; m < members(h); ++m) for_member[at(m)].emplace_back(Range{}, message.take(traffic[at(i)][at(first + m)]));
+      for (int m = 0; m < members(h); ++m) for_member[at(m)].emplace_back(Range{}, message.take(traffic(i, first + m)));
   }
   std::vector<std::pair<Range, Range>> copies;
   Cursor pack(packed);
@@ -213,7 +209,7 @@ void Between::hand_out(const Range& to, int window) {
 
   std::vector<Range> from_member;
   Cursor mine_in(to);
-  for (int i = 0; i < c.size(); ++i) from_member.push_back(mine_in.take(traffic[at(i)][at(me)]));
+  for (int i = 0; i < c.size(); ++i) from_member.push_back(mine_in.take(traffic(i, me)));
   copies.clear();
   Cursor got(handed);
   for (int a = 0; a < members(h); ++a)
@@ -231,9 +227,14 @@ void Between::run(int window, const Range& to, const Range& from) {
 
 }  // namespace
 
+bool Traffic::empty() const {
+  return count_ == 0 && std::all_of(table_.begin(), table_.end(), [](std::int64_t n) { return n == 0; });
+}
+
 int window_of(const std::string& algorithm) { return algorithm == "pairwise" ? 1 : exchange_window; }
 
-void exchange(Builder& b, const Team& t, int window, const std::function<Range(int)>& to_member, const std::function<Range(int)>& from_member) {
+void exchange(Builder& b, const Team& t, int window, const std::function<Range(int)>& to_member,
+              const std::function<Range(int)>& from_member) {
   const int n = t.size();
   for (int k = 1; k < n; ++k) {
     const int next = (t.me + k) % n, last = (t.me - k + n) % n;
@@ -243,7 +244,8 @@ void exchange(Builder& b, const Team& t, int window, const std::function<Range(i
   }
 }
 
-void exchange_in(Builder& b, const Problem& p, const Cluster& c, const Traffic& traffic, int slices, int window, const Range& to, const Range& from) {
+void exchange_in(Builder& b, const Problem& p, const Cluster& c, const Traffic& traffic, int slices, int window, const Range& to,
+                 const Range& from) {
   if (c.parts.empty()) exchange_leaf(b, p, c, traffic, to, from);
   else if (c.parts.size() == 1) exchange_in(b, p, c.parts[0], traffic, slices, window, to, from);
   else Between(b, p, c, traffic, slices).run(window, to, from);

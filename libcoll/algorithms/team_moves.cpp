@@ -154,7 +154,8 @@ void gather_parts(Builder& b, const Problem& p, const Team& t, int root, const R
   if (nothing_moves(parts, root)) return;
   if (const NativeGroup g = route.native ? native_group(p, t.ranks) : NativeGroup{}; g.index >= 0) {
     const bool am_root = t.me == root;
-    b.native(Coll::gatherv, g.index, g.place[static_cast<std::size_t>(root)], am_root ? to : Range{}, am_root ? Range{} : from, for_native(g, parts, root));
+    b.native(Coll::gatherv, g.index, g.place[static_cast<std::size_t>(root)], am_root ? to : Range{}, am_root ? Range{} : from,
+             for_native(g, parts, root));
   } else if (route.tree) {
     gather_tree(b, t, Tree(t.size(), root, route.radix, t.me), to, from, parts);
   } else if (t.me != root) {
@@ -172,7 +173,8 @@ void scatter_parts(Builder& b, const Problem& p, const Team& t, int root, const 
   if (nothing_moves(parts, root)) return;
   if (const NativeGroup g = route.native ? native_group(p, t.ranks) : NativeGroup{}; g.index >= 0) {
     const bool am_root = t.me == root;
-    b.native(Coll::scatterv, g.index, g.place[static_cast<std::size_t>(root)], am_root ? Range{} : to, am_root ? from : Range{}, for_native(g, parts, root));
+    b.native(Coll::scatterv, g.index, g.place[static_cast<std::size_t>(root)], am_root ? Range{} : to, am_root ? from : Range{},
+             for_native(g, parts, root));
   } else if (route.tree) {
     scatter_tree(b, t, Tree(t.size(), root, route.radix, t.me), to, from, parts);
   } else if (t.me != root) {
@@ -187,7 +189,8 @@ void scatter_parts(Builder& b, const Problem& p, const Team& t, int root, const 
 
 void bcast_range(Builder& b, const Problem& p, const Team& t, int root, const Range& range) {
   if (range.count == 0 || t.size() == 1) return;
-  if (const NativeGroup g = native_group(p, t.ranks); g.index >= 0) return b.native(Coll::bcast, g.index, g.place[static_cast<std::size_t>(root)], range, {});
+  if (const NativeGroup g = native_group(p, t.ranks); g.index >= 0)
+    return b.native(Coll::bcast, g.index, g.place[static_cast<std::size_t>(root)], range, {});
   const Tree tree(t.size(), root, 2, t.me);
   if (!tree.is_root()) b.recv(t.rank(tree.parent()), range);
   auto children = tree.children();
@@ -235,7 +238,8 @@ void allgather_blocks(Builder& b, const Team& t, const std::string& algorithm, c
     for (int i = 0; i < n; ++i) start.push_back(start.back() + block(me + i).count);
     const Range turned = b.scratch(start.back());
     const auto piece = [&](int first, int end) {
-      return part(turned, start[static_cast<std::size_t>(first)], start[static_cast<std::size_t>(end)] - start[static_cast<std::size_t>(first)]);
+      return part(turned, start[static_cast<std::size_t>(first)],
+                  start[static_cast<std::size_t>(end)] - start[static_cast<std::size_t>(first)]);
     };
     b.copy(piece(0, 1), block(me));
     const std::vector<int> held = holdings(n, [&](int s) { return std::min(2 * s, n); });

@@ -15,9 +15,11 @@ struct Route {
 
 // Member i's `from` lands at parts[i] of the root's `to`. Parts follow each other in the team's order.
 // The root's own part is its own business: nothing happens to it here.
-void gather_parts(Builder&, const Problem&, const Team&, int root, const Route&, const Range& to, const Range& from, const std::vector<Part>& parts);
+void gather_parts(Builder&, const Problem&, const Team&, int root, const Route&, const Range& to, const Range& from,
+                  const std::vector<Part>& parts);
 // The reverse: parts[i] of the root's `from` lands at member i's `to`.
-void scatter_parts(Builder&, const Problem&, const Team&, int root, const Route&, const Range& to, const Range& from, const std::vector<Part>& parts);
+void scatter_parts(Builder&, const Problem&, const Team&, int root, const Route&, const Range& to, const Range& from,
+                   const std::vector<Part>& parts);
 // The root's range lands at everyone's.
 void bcast_range(Builder&, const Problem&, const Team&, int root, const Range&);
 // Member i's parts[i] of `all`, where it lies already, lands there at everyone.

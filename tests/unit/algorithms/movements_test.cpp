@@ -1,6 +1,7 @@
 // Proofs and counted bounds of the collectives that only move data.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <numeric>
 #include <ostream>
@@ -21,7 +22,8 @@ using test::prove;
 using test::prove_all;
 using test::Random;
 
-constexpr Coll movements[] = {Coll::allgather, Coll::allgatherv, Coll::gather, Coll::gatherv, Coll::scatter, Coll::scatterv, Coll::alltoall, Coll::alltoallv};
+constexpr Coll movements[] = {Coll::allgather, Coll::allgatherv, Coll::gather,   Coll::gatherv,
+                              Coll::scatter,   Coll::scatterv,   Coll::alltoall, Coll::alltoallv};
 bool rooted(Coll c) { return c == Coll::gather || c == Coll::gatherv || c == Coll::scatter || c == Coll::scatterv; }
 double scale() {
   const char* s = std::getenv("LIBCOLL_TEST_SCALE");
@@ -63,9 +65,35 @@ TEST_P(Movements, OverRandomHierarchies) {
   for (int i = 0; i < shapes; ++i) {
     Problem p = test::random_problem(GetParam(), random, i % 10 == 0 ? 48 : 20);
     if (GetParam() == Coll::alltoallv) p.in_place = false;
+    if (i % 3 == 0)  // native groups may list their members in any order
+      for (auto& g : p.groups) std::shuffle(g.begin(), g.end(), random);
     ASSERT_EQ(prove_all(p, &proofs), "") << "shape " << i;
   }
   EXPECT_GE(proofs, shapes);
+}
+
+// Recipes that a caller may write, beyond those that the library considers.
+TEST_P(Movements, WhateverIsNotRefused) {
+  Random random(static_cast<std::uint64_t>(GetParam()) + 100);
+  int proofs = 0;
+  const int shapes = static_cast<int>(100 * scale());
+  for (int i = 0; i < shapes; ++i) {
+    Problem p = test::random_problem(GetParam(), random, 24);
+    if (GetParam() == Coll::alltoallv) p.in_place = false;
+    for (const Entry& e : collective(p.coll).algorithms)
+      for (int k = 0; k < 6; ++k) {
+        Recipe r;
+        r.algorithm = e.name;
+        for (const auto& l : p.levels)
+          if (between(random, 0, 1) == 0) r.over.push_back(l.level);
+        r.slices = r.over.empty() ? 1 : between(random, 0, 3);
+        r.radix = between(random, 0, 1) == 0 ? 2 : between(random, 3, 5);
+        if (!refuses(p, r).empty()) continue;
+        ASSERT_EQ(prove(p, r), "") << "shape " << i;
+        ++proofs;
+      }
+  }
+  EXPECT_GE(proofs, shapes / 3);
 }
 
 INSTANTIATE_TEST_SUITE_P(All, Movements, testing::ValuesIn(movements), [](const auto& i) { return std::string(detail::name_of(i.param)); });
@@ -220,6 +248,8 @@ TEST(MovementBounds, AllgatherBringsEveryForeignBlockToAHostOnce) {
         }
 }
 
+bool leads(const Problem& p, int rank) { return std::count(p.levels[0].leader.begin(), p.levels[0].leader.end(), rank) != 0; }
+
 TEST(MovementBounds, AlltoallSendsOneMessagePerPairOfHosts) {
   for (const int hosts : {2, 3, 4, 5, 8})
     for (const Problem& p : host_shapes(Coll::alltoall, hosts, 3, 5))
@@ -233,6 +263,10 @@ TEST(MovementBounds, AlltoallSendsOneMessagePerPairOfHosts) {
           for (std::size_t h = 0; h < in.size(); ++h) {
             const auto here = static_cast<std::int64_t>(p.levels[0].members[h].size());
             EXPECT_EQ(in[h], here * (p.size - here) * p.count) << to_text(r);
+          }
+          if (slices == 1) {  // leaders only
+            for (const Schedule& s : all)
+              for (const sched::Step& step : s.steps) EXPECT_TRUE(step.kind != sched::Kind::send || leads(p, s.rank)) << to_text(r);
           }
           // Ranks take turns: nobody speaks with more hosts than its share.
           std::int64_t speakers = slices == all_slices ? 3 : slices;
