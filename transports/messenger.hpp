@@ -18,7 +18,16 @@ struct MessageKey {
   std::uint64_t communicator = 0;  // unique in the world
   std::uint32_t sequence = 0;      // of the operation in the communicator
   std::uint32_t message = 0;       // of the pair and direction within the operation
+  std::uint32_t signature = 0;     // of the call; no part of the match: ranks that differ in it are told
   friend bool operator==(const MessageKey&, const MessageKey&) = default;
+};
+
+// A word about an operation, outside its messages: somebody gave it up.
+struct Notice {
+  std::uint64_t communicator = 0;
+  std::uint32_t sequence = 0;
+  std::uint32_t word = 0;
+  int from = -1;
 };
 
 // One send or receive in flight. Owned by the caller, who must not move or free it, nor touch the buffer
@@ -28,6 +37,7 @@ struct Transfer {
   std::atomic<State> state{State::idle};
   int peer = -1;
   std::string error;               // of a failed one: names the peer
+  bool mismatch = false;           // it failed because the peer made another call, not because it is lost
   void* request = nullptr;         // the messenger's own
   bool finished() const { return state.load(std::memory_order_acquire) >= State::done; }
 };
@@ -47,6 +57,10 @@ class Messenger {
   virtual bool progress() = 0;
   // Gives up on transfers that are pending: afterwards each is done or failed, and its buffer free.
   virtual void cancel(Transfer&) = 0;
+  // Best effort, to peers that may be gone.
+  virtual void notify(int peer, const Notice&) = 0;
+  // The oldest notice of the communicator that was not taken yet. Costs one load while there is none.
+  virtual bool take_notice(std::uint64_t communicator, Notice&) = 0;
   // Forgets messages of this communicator that arrived and were never asked for (it was closed or broke).
   virtual void forget(std::uint64_t communicator) = 0;
   // The first peer known to be lost (connection error or keepalive), or -1; and why.

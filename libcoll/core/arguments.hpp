@@ -30,7 +30,6 @@ inline void require_count(CommImpl& c, Coll coll, Count count, std::uint64_t ele
   if (!fits(count, element, blocks)) c.refuse(coll, fmt::format("count {} does not fit in memory", count));
 }
 
-Algorithm algorithm_of(CommImpl&, Coll, const CallOptions&);
 void check_custom(CommImpl&, Coll, DType, const ReduceOp&);
 
 }  // namespace libcoll::detail

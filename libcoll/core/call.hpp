@@ -35,7 +35,10 @@ struct Call {
   std::uint32_t root = 0;
   std::int64_t count = 0;          // elements per block; 0 for the v-forms, or a hash (counts_are_hashed)
   std::uint32_t element_bytes = 1;
-  std::uint32_t in_place = 0;      // 1 if this rank's send is in_place
+  std::uint8_t in_place = 0;       // 1 if this rank's send is in_place
+  std::uint8_t determinism = 0;    // Determinism
+  std::uint8_t recipe = 0;         // the caller's, see recipes.hpp; 0: none
+  std::uint8_t commutative = 0;    // 1 if a custom operation is
 
   friend bool operator==(const Call&, const Call&) noexcept = default;
 };
@@ -56,7 +59,7 @@ struct CallWords {
 inline CallWords words_of(const Call& c) noexcept {
   const auto byte = [](auto v, int at) { return static_cast<std::uint64_t>(static_cast<std::uint8_t>(v)) << (8 * at); };
   return {{byte(c.coll, 0) | byte(c.dtype, 1) | byte(c.op, 2) | byte(c.algorithm, 3) | static_cast<std::uint64_t>(c.root) << 32,
-           static_cast<std::uint64_t>(c.count), c.element_bytes | static_cast<std::uint64_t>(c.in_place) << 32}};
+           static_cast<std::uint64_t>(c.count), c.element_bytes | byte(c.in_place, 4) | byte(c.determinism, 5) | byte(c.recipe, 6) | byte(c.commutative, 7)}};
 }
 
 // What differs between ranks, never decides a structure by itself: addresses and per-rank counts.

@@ -1,13 +1,15 @@
-// The C++ surface: make a Call, find its Plan, run it. Forms with counts per rank: comm_vector.cpp.
+// The C++ surface: make a Call, find its Plan, run it. Forms with counts per rank: comm_vector.cpp;
+// started and persistent forms: comm_start.cpp.
 #include "libcoll/comm.hpp"
 
-#include "libcoll/core/arguments.hpp"
+#include <bit>
+
 #include "libcoll/core/log.hpp"
+#include "libcoll/core/prepare.hpp"
+#include "libcoll/core/recipes.hpp"
 
 namespace libcoll {
 
-using detail::Algorithm;
-using detail::algorithm_of;
 using detail::Args;
 using detail::Call;
 using detail::Coll;
@@ -16,12 +18,18 @@ using detail::Plan;
 
 namespace detail {
 
-Algorithm algorithm_of(CommImpl& c, Coll coll, const CallOptions& o) {
-  if (!(o.timeout_s >= 0)) c.refuse(coll, fmt::format("timeout_s is {}; it must be positive, or 0 for the communicator's", o.timeout_s));
-  if (o.algorithm.empty()) return Algorithm::automatic;
+void apply_options(CommImpl& c, Call& call, const CallOptions& o) {
+  if (!(o.timeout_s >= 0)) c.refuse(call.coll, fmt::format("timeout_s is {}; it must be positive, or 0 for the communicator's", o.timeout_s));
+  if (o.algorithm.empty()) return;
   for (const Algorithm a : {Algorithm::direct, Algorithm::sliced, Algorithm::grouped})
-    if (o.algorithm == name_of(a)) return a;
-  c.refuse(coll, fmt::format("algorithm \"{}\" is unknown; choose direct, sliced or grouped, or leave it empty", o.algorithm));
+    if (o.algorithm == name_of(a)) {
+      call.algorithm = a;
+      return;
+    }
+  if (const auto recipe = algo::parse_recipe(o.algorithm); !recipe)
+    c.refuse(call.coll, fmt::format("algorithm \"{}\": {}; choose direct, sliced or grouped, a recipe (docs/algorithms.md), or leave it empty", o.algorithm, recipe.error().text));
+  call.recipe = recipe_number(o.algorithm);
+  if (call.recipe == 0) c.refuse(call.coll, "more than 255 different algorithms were named");
 }
 
 void check_custom(CommImpl& c, Coll coll, DType type, const ReduceOp& op) {
@@ -31,50 +39,11 @@ void check_custom(CommImpl& c, Coll coll, DType type, const ReduceOp& op) {
     c.refuse(coll, fmt::format("a custom operation with element_bytes needs type byte, not {}", name_of(type)));
 }
 
-namespace {
-
-// Options cost two comparisons when they are the defaults.
-inline Algorithm quick_algorithm(CommImpl& c, Coll coll, const CallOptions& o) {
-  if (o.algorithm.empty() && o.timeout_s >= 0) [[likely]] return Algorithm::automatic;
-  return algorithm_of(c, coll, o);
-}
-
-inline void run(const Plan& plan, const Args& args) { plan.run(*plan.group, args, plan); }
-
-}  // namespace
 }  // namespace detail
 
-using detail::quick_algorithm;
-using detail::run;
+using detail::RunNow;
 
 namespace {
-
-std::uint32_t as_root(int root) { return static_cast<std::uint32_t>(root); }
-
-const void* at(const void* p, std::uint64_t offset) { return static_cast<const std::byte*>(p) + offset; }
-
-// Collectives in which every rank has both buffers, of so many blocks of the call's count each. In
-// place the operand is the rank's own block of recv (`own_block`).
-void run_symmetric(CommImpl& c, Call call, Args args, std::uint64_t send_blocks, std::uint64_t recv_blocks,
-                                                 std::uint64_t own_block) {
-  const std::uint64_t own = own_block * static_cast<std::uint64_t>(call.count) * call.element_bytes;
-  call.in_place = is_in_place(args.send) || args.send == at(args.recv, own);
-  const Plan& plan = c.plan(call);
-  if (call.in_place != 0) args.send = at(args.recv, own);
-  detail::check_buffers(c, plan, args, plan.bytes * send_blocks, plan.bytes * recv_blocks);
-  run(plan, args);
-}
-
-Call reduction(CommImpl& c, Coll coll, Count count, DType type, const ReduceOp& op, const CallOptions& o) {
-  if (op.op() == Op::custom) [[unlikely]] check_custom(c, coll, type, op);
-  return {.coll = coll, .dtype = type, .op = op.op(), .algorithm = quick_algorithm(c, coll, o), .count = count,
-          .element_bytes = detail::element_bytes_of(type, op)};
-}
-
-Call movement(CommImpl& c, Coll coll, Count count, DType type, int root, const CallOptions& o) {
-  return {.coll = coll, .dtype = type, .algorithm = quick_algorithm(c, coll, o), .root = as_root(root), .count = count,
-          .element_bytes = static_cast<std::uint32_t>(detail::bytes_of(type))};
-}
 
 // Neither null nor overlapping other than exactly. What fails here is looked at again, slowly.
 inline bool plainly_apart(const void* send, const void* recv, std::uint64_t bytes) {
@@ -82,8 +51,13 @@ inline bool plainly_apart(const void* send, const void* recv, std::uint64_t byte
   return a != 0 && b != 0 && (a == b || a - b + bytes - 1 >= 2 * bytes - 1);
 }
 
+// All of them with one branch.
+inline bool are_defaults(const CallOptions& o) {
+  return (o.algorithm.size() | std::bit_cast<std::uint64_t>(o.timeout_s) | static_cast<std::uint64_t>(o.determinism)) == 0;
+}
+
 [[gnu::noinline]] void general_allreduce(CommImpl& c, const void* send, void* recv, Count count, DType type, const ReduceOp& op, const CallOptions& o) {
-  run_symmetric(c, reduction(c, Coll::allreduce, count, type, op, o), {.send = send, .recv = recv, .custom = op.custom(), .timeout_s = o.timeout_s}, 1, 1, 0);
+  detail::prepare_allreduce(c, send, recv, count, type, op, o, RunNow{c});
 }
 
 }  // namespace
@@ -99,7 +73,7 @@ Comm& Comm::operator=(Comm&& other) noexcept {
 }
 
 Comm::~Comm() {
-  if (impl_ && !impl_->group().broken() && impl_->size() > 1)
+  if (impl_ && impl_->broken().empty() && impl_->size() > 1)
     detail::log().warn("a communicator of {} ranks was destroyed without close(); its memory stays in use until its world ends", impl_->size());
 }
 
@@ -161,100 +135,70 @@ std::string Comm::describe() const {
 
 void Comm::barrier(const CallOptions& o) {
   CommImpl& c = impl();
-  if (o.algorithm.empty() && o.timeout_s == 0) [[likely]] {
+  if (are_defaults(o)) [[likely]] {
     constexpr Call call{.coll = Coll::barrier};
-    if (const Plan* plan = c.cached_plan(call)) [[likely]] return run(*plan, {});
+    if (const Plan* plan = c.cached_plan(call)) [[likely]] return plan->run(*plan->group, {}, *plan);
   }
-  run(c.plan({.coll = Coll::barrier, .algorithm = quick_algorithm(c, Coll::barrier, o)}), {.timeout_s = o.timeout_s});
+  detail::prepare_barrier(c, o, RunNow{c});
 }
 
 // The one collective whose every instruction counts: a cached plan and no options are the fast path;
 // everything else, errors included, takes the general way.
 void Comm::allreduce(const void* send, void* recv, Count count, DType type, ReduceOp op, const CallOptions& o) {
   CommImpl& c = impl();
-  if (op.op() != Op::custom && o.algorithm.empty() && o.timeout_s == 0) [[likely]] {
+  if (op.op() != Op::custom && are_defaults(o)) [[likely]] {
     const Call call{.coll = Coll::allreduce, .dtype = type, .op = op.op(), .count = count,
                     .element_bytes = static_cast<std::uint32_t>(detail::bytes_of(type)), .in_place = is_in_place(send) || send == recv};
     const Args args{.send = call.in_place != 0 ? recv : send, .recv = recv};
     const Plan* plan = c.cached_plan(call);
-    if (plan != nullptr && plainly_apart(args.send, recv, plan->bytes)) [[likely]] return run(*plan, args);
+    if (plan != nullptr && plainly_apart(args.send, recv, plan->bytes)) [[likely]] return plan->run(*plan->group, args, *plan);
   }
   general_allreduce(c, send, recv, count, type, op, o);
 }
 
-void Comm::reduce_scatter_block(const void* send, void* recv, Count count, DType type, ReduceOp op, const CallOptions& o) {
-  CommImpl& c = impl();
-  run_symmetric(c, reduction(c, Coll::reduce_scatter_block, count, type, op, o),
-                {.send = send, .recv = recv, .custom = op.custom(), .timeout_s = o.timeout_s}, static_cast<std::uint64_t>(c.size()), 1, 0);
-}
-
-void Comm::scan(const void* send, void* recv, Count count, DType type, ReduceOp op, const CallOptions& o) {
-  CommImpl& c = impl();
-  run_symmetric(c, reduction(c, Coll::scan, count, type, op, o), {.send = send, .recv = recv, .custom = op.custom(), .timeout_s = o.timeout_s}, 1, 1, 0);
-}
-
-void Comm::exscan(const void* send, void* recv, Count count, DType type, ReduceOp op, const CallOptions& o) {
-  CommImpl& c = impl();
-  run_symmetric(c, reduction(c, Coll::exscan, count, type, op, o), {.send = send, .recv = recv, .custom = op.custom(), .timeout_s = o.timeout_s}, 1, 1, 0);
-}
-
-void Comm::allgather(const void* send, void* recv, Count count, DType type, const CallOptions& o) {
-  CommImpl& c = impl();
-  run_symmetric(c, movement(c, Coll::allgather, count, type, 0, o), {.send = send, .recv = recv, .timeout_s = o.timeout_s}, 1,
-                static_cast<std::uint64_t>(c.size()), static_cast<std::uint64_t>(c.rank()));
-}
-
-void Comm::alltoall(const void* send, void* recv, Count count, DType type, const CallOptions& o) {
-  CommImpl& c = impl();
-  const auto ranks = static_cast<std::uint64_t>(c.size());
-  run_symmetric(c, movement(c, Coll::alltoall, count, type, 0, o), {.send = send, .recv = recv, .timeout_s = o.timeout_s}, ranks, ranks, 0);
-}
-
 void Comm::bcast(void* buffer, Count count, DType type, int root, const CallOptions& o) {
   CommImpl& c = impl();
-  const Plan& plan = c.plan(movement(c, Coll::bcast, count, type, root, o));
-  if (plan.bytes != 0 && buffer == nullptr) c.refuse(Coll::bcast, "buffer is a null pointer");
-  run(plan, {.recv = buffer, .timeout_s = o.timeout_s});
+  detail::prepare_bcast(c, buffer, count, type, root, o, RunNow{c});
 }
 
 void Comm::reduce(const void* send, void* recv, Count count, DType type, ReduceOp op, int root, const CallOptions& o) {
   CommImpl& c = impl();
-  Call call = reduction(c, Coll::reduce, count, type, op, o);
-  call.root = as_root(root);
-  const bool am_root = root == c.rank();
-  call.in_place = am_root && (is_in_place(send) || send == recv);
-  const Plan& plan = c.plan(call);
-  if (!am_root && is_in_place(send)) c.refuse(call.coll, "send is in_place, which only the root may pass");
-  const Args args{.send = call.in_place != 0 ? recv : send, .recv = am_root ? recv : nullptr, .custom = op.custom(), .timeout_s = o.timeout_s};
-  detail::check_buffers(c, plan, args, plan.bytes, am_root ? plan.bytes : 0);
-  run(plan, args);
+  detail::prepare_reduce(c, send, recv, count, type, op, root, o, RunNow{c});
+}
+
+void Comm::reduce_scatter_block(const void* send, void* recv, Count count, DType type, ReduceOp op, const CallOptions& o) {
+  CommImpl& c = impl();
+  detail::prepare_reduce_scatter_block(c, send, recv, count, type, op, o, RunNow{c});
+}
+
+void Comm::allgather(const void* send, void* recv, Count count, DType type, const CallOptions& o) {
+  CommImpl& c = impl();
+  detail::prepare_allgather(c, send, recv, count, type, o, RunNow{c});
 }
 
 void Comm::gather(const void* send, void* recv, Count count, DType type, int root, const CallOptions& o) {
   CommImpl& c = impl();
-  Call call = movement(c, Coll::gather, count, type, root, o);
-  const bool am_root = root == c.rank();
-  const std::uint64_t own = static_cast<std::uint64_t>(c.rank()) * static_cast<std::uint64_t>(count) * call.element_bytes;
-  call.in_place = am_root && (is_in_place(send) || send == at(recv, own));
-  const Plan& plan = c.plan(call);
-  if (!am_root && is_in_place(send)) c.refuse(call.coll, "send is in_place, which only the root may pass");
-  const Args args{.send = call.in_place != 0 ? at(recv, own) : send, .recv = recv, .timeout_s = o.timeout_s};
-  detail::check_buffers(c, plan, args, plan.bytes, am_root ? plan.bytes * static_cast<std::uint64_t>(c.size()) : 0);
-  run(plan, args);
+  detail::prepare_gather(c, send, recv, count, type, root, o, RunNow{c});
 }
 
 void Comm::scatter(const void* send, void* recv, Count count, DType type, int root, const CallOptions& o) {
   CommImpl& c = impl();
-  Call call = movement(c, Coll::scatter, count, type, root, o);
-  const bool am_root = root == c.rank();
-  const void* own = at(send, static_cast<std::uint64_t>(c.rank()) * static_cast<std::uint64_t>(count) * call.element_bytes);
-  call.in_place = am_root && (is_in_place(recv) || recv == own);
-  const Plan& plan = c.plan(call);
-  if (!am_root && is_in_place(recv)) c.refuse(call.coll, "recv is in_place, which only the root may pass");
-  // In place: the root's block stays where it is.
-  const Args args{.send = send, .recv = call.in_place != 0 ? const_cast<void*>(own) : recv, .timeout_s = o.timeout_s};
-  detail::check_buffers(c, plan, args, am_root ? plan.bytes * static_cast<std::uint64_t>(c.size()) : 0, plan.bytes);
-  run(plan, args);
+  detail::prepare_scatter(c, send, recv, count, type, root, o, RunNow{c});
+}
+
+void Comm::alltoall(const void* send, void* recv, Count count, DType type, const CallOptions& o) {
+  CommImpl& c = impl();
+  detail::prepare_alltoall(c, send, recv, count, type, o, RunNow{c});
+}
+
+void Comm::scan(const void* send, void* recv, Count count, DType type, ReduceOp op, const CallOptions& o) {
+  CommImpl& c = impl();
+  detail::prepare_scan(c, Coll::scan, send, recv, count, type, op, o, RunNow{c});
+}
+
+void Comm::exscan(const void* send, void* recv, Count count, DType type, ReduceOp op, const CallOptions& o) {
+  CommImpl& c = impl();
+  detail::prepare_scan(c, Coll::exscan, send, recv, count, type, op, o, RunNow{c});
 }
 
 Buffer Comm::allocate(std::size_t bytes) {

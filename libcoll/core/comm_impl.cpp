@@ -1,14 +1,15 @@
+// Creating, splitting and closing communicators.
 #include "libcoll/core/comm_impl.hpp"
 
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <numeric>
 
-#include "libcoll/core/arguments.hpp"
+#include "libcoll/core/log.hpp"
+#include "libcoll/planning/measure.hpp"
 #include "transports/shm/calibrate.hpp"
-#include "transports/shm/natives.hpp"
-#include "transports/shm/source.hpp"
 
 namespace libcoll::detail {
 
@@ -16,18 +17,9 @@ namespace shm = xport::shm;
 
 namespace {
 
-// What ranks compare of each other's calls: everything but their own buffer layout. Never all ones,
-// which announces a refused call.
-std::uint32_t signature_of(Call call) {
-  call.in_place = 0;
-  const CallWords k = words_of(call);
-  std::uint64_t h = 0;
-  for (const std::uint64_t w : k.w) h = (h ^ w) * 0x9e3779b97f4a7c15u, h ^= h >> 29;
-  const auto s = static_cast<std::uint32_t>(h >> 32);
-  return s == shm::refused_signature ? 0 : s;
-}
-
 struct Shares { std::int64_t color, key; };
+constexpr std::size_t most_groups = 8;  // that one rank is in
+const PlanCache no_plans;
 
 // Groups for the latency-bound operations of many ranks: the widest level of the machine whose groups
 // have at most 16 ranks, else 16 ranks in a row. Equal on all ranks, since the hierarchy is.
@@ -56,21 +48,101 @@ std::vector<std::vector<int>> groups_of(const topo::Hierarchy& h) {
 
 }  // namespace
 
+// What each member tells the others.
+struct CommImpl::Card {
+  std::uint64_t areas[most_groups];  // of the groups it is in, in the order of the list; 0: no room
+  std::uint64_t id;                  // the first member's counts
+};
+
 CommImpl::CommImpl(std::shared_ptr<World> world, std::vector<int> world_ranks, const Exchange& exchange)
-    : world_(std::move(world)), world_ranks_(std::move(world_ranks)) {
-  const auto me = std::find(world_ranks_.begin(), world_ranks_.end(), world_->rank) - world_ranks_.begin();
-  const shm::Shape shape = shm::shape_for(static_cast<int>(world_ranks_.size()), *world_->host);
-  area_ = world_->host->heap().allocate(shape.area_bytes());
-  std::vector<std::uint64_t> areas(world_ranks_.size());
-  exchange(&area_, areas.data(), sizeof area_);
-  if (const auto none = std::find(areas.begin(), areas.end(), 0); none != areas.end()) {
-    world_->host->heap().release(area_);
-    throw Error(Errc::system, fmt::format("libcoll: rank {}: no room for another communicator in the arena of rank {}; close some or raise "
-                                          "LIBCOLL_ARENA_BYTES", me, none - areas.begin()), static_cast<int>(none - areas.begin()));
+    : world_(std::move(world)), world_ranks_(std::move(world_ranks)), size_(static_cast<int>(world_ranks_.size())) {
+  rank_ = static_cast<int>(std::find(world_ranks_.begin(), world_ranks_.end(), world_->rank) - world_ranks_.begin());
+  hierarchy_ = topo::restrict_to(world_->hierarchy, world_ranks_);
+  define_groups();
+  join_groups(exchange);
+  queue_ = std::make_shared<exec::Queue>(*world_->engine, *group_, id_);
+  queue_->on_change = [this](bool idle) { quick_ = idle ? &plans_ : &no_plans; };
+}
+
+CommImpl::~CommImpl() { queue_->shut_down(); }
+
+// The list of groups and levels is the same on all ranks.
+void CommImpl::define_groups() {
+  const std::vector<int>& domain = hierarchy_.colors[static_cast<std::size_t>(Level::host)];
+  std::vector<std::vector<int>> hosts(static_cast<std::size_t>(1 + *std::max_element(domain.begin(), domain.end())));
+  for (int r = 0; r < size_; ++r) hosts[static_cast<std::size_t>(domain[static_cast<std::size_t>(r)])].push_back(r);
+  std::vector<std::vector<int>> lists;
+  const auto add = [&](std::vector<int> g) {
+    if (g.size() > 1 && std::find(lists.begin(), lists.end(), g) == lists.end()) lists.push_back(std::move(g));
+  };
+  for (std::vector<int>& g : hosts) lists.push_back(std::move(g));
+  for (const TopologyLevel& l : hierarchy_.levels) {
+    if (l.level == Level::world) continue;
+    sched::Problem::LevelView view{.level = l.level, .members = {}, .leader = {}, .group_of = std::vector<int>(static_cast<std::size_t>(size_))};
+    for (const TopologyGroup& g : l.groups) {
+      for (const int r : g.ranks) view.group_of[static_cast<std::size_t>(r)] = static_cast<int>(view.members.size());
+      view.members.push_back(g.ranks);
+      view.leader.push_back(g.leader);
+    }
+    const auto* narrower = levels_.empty() ? nullptr : &levels_.back();
+    if (l.level <= Level::host) {
+      for (const TopologyGroup& g : l.groups) add(g.ranks);
+      // The leaders of each narrower level inside each group.
+      for (const auto& inner : levels_)
+        for (const TopologyGroup& g : l.groups) {
+          std::vector<int> leaders;
+          for (std::size_t i = 0; i < inner.members.size(); ++i)
+            if (std::binary_search(g.ranks.begin(), g.ranks.end(), inner.leader[i])) leaders.push_back(inner.leader[i]);
+          add(std::move(leaders));
+        }
+    }
+    static_cast<void>(narrower);
+    levels_.push_back(std::move(view));
   }
-  // On one host a rank's place in the world is its place on the host.
-  group_ = std::make_unique<shm::Group>(*world_->host, shape, static_cast<int>(me), areas, world_ranks_);
-  group_->set_groups(groups_of(topo::restrict_to(world_->hierarchy, world_ranks_)));
+  for (std::vector<int>& g : lists) groups_.push_back({std::move(g), nullptr});
+}
+
+void CommImpl::join_groups(const Exchange& exchange) {
+  shm::Heap& heap = world_->host->heap();
+  std::vector<std::size_t> joined;
+  for (std::size_t i = 0; i < groups_.size() && joined.size() < most_groups; ++i)
+    if (std::find(groups_[i].ranks.begin(), groups_[i].ranks.end(), rank_) != groups_[i].ranks.end()) joined.push_back(i);
+  Card mine{};
+  for (std::size_t k = 0; k < joined.size(); ++k) {
+    const int n = static_cast<int>(groups_[joined[k]].ranks.size());
+    areas_.push_back(mine.areas[k] = heap.allocate(shm::shape_for(n, *world_->host).area_bytes()));
+  }
+  mine.id = static_cast<std::uint64_t>(world_->rank) << 32 | world_->communicators.fetch_add(1);
+  std::vector<Card> cards(world_ranks_.size());
+  exchange(&mine, cards.data(), sizeof mine);
+  id_ = cards[0].id;
+  // Which of a member's areas belongs to a group: as many as the groups before it that the member is in.
+  std::vector<std::size_t> seen(world_ranks_.size());
+  std::size_t k = 0;
+  for (std::size_t i = 0; i < groups_.size(); ++i) {
+    std::vector<std::uint64_t> areas;
+    std::vector<int> places;
+    for (const int r : groups_[i].ranks) {
+      const std::size_t at = seen[static_cast<std::size_t>(r)]++;
+      const std::uint64_t area = at < most_groups ? cards[static_cast<std::size_t>(r)].areas[at] : 0;
+      if (area == 0 && at < most_groups) {
+        for (const std::uint64_t a : areas_) heap.release(a);
+        throw Error(Errc::system, fmt::format("libcoll: rank {}: no room for another communicator in the arena of rank {}; close some or raise "
+                                              "LIBCOLL_ARENA_BYTES", rank_, r), r);
+      }
+      areas.push_back(area);
+      places.push_back(world_->place(world_ranks_[static_cast<std::size_t>(r)]));
+    }
+    if (k == joined.size() || joined[k] != i) continue;
+    const auto me = std::find(groups_[i].ranks.begin(), groups_[i].ranks.end(), rank_) - groups_[i].ranks.begin();
+    const shm::Shape shape = shm::shape_for(static_cast<int>(areas.size()), *world_->host);
+    mine_.push_back(std::make_unique<shm::Group>(*world_->host, shape, static_cast<int>(me), areas, places));
+    groups_[i].group = mine_.back().get();
+    if (static_cast<int>(areas.size()) != size_) groups_[i].group->set_names(groups_[i].ranks, size_);
+    ++k;
+  }
+  group_ = mine_.front().get();  // the host's
+  group_->set_groups(groups_of(topo::restrict_to(hierarchy_, groups_[joined[0]].ranks)));
 }
 
 std::unique_ptr<CommImpl> CommImpl::make_world(Bootstrap& bootstrap, const Config& config) {
@@ -82,12 +154,35 @@ std::unique_ptr<CommImpl> CommImpl::make_world(Bootstrap& bootstrap, const Confi
   if (config.calibrate && world->size > 1) {
     // Thresholds follow from the costs, and buffer shapes from the thresholds: measure on a first
     // communicator, then make the one that is kept.
-    CommImpl& first = *comm;
-    world->host->set_costs(shm::calibrate(*first.group_, [&](const void* s, void* r, std::size_t n) { first.allgather_bytes(s, r, n); }));
+    comm->measure_costs(bootstrap);
     comm->close();
     comm = std::make_unique<CommImpl>(world, ranks, exchange);
   }
   return comm;
+}
+
+// Each host measures its memory, then hosts measure the network between them; all agree on the medians.
+void CommImpl::measure_costs(Bootstrap& bootstrap) {
+  World& w = *world_;
+  shm::Costs mine = w.host->costs();
+  if (group_->size() > 1) {
+    const Plan exchange = native_plan({.coll = Coll::allgather, .dtype = DType::byte, .root = ~std::uint32_t{0}});
+    mine = shm::calibrate(*group_, [&](const void* s, void* r, std::size_t n) {
+      const Plan p = native_plan({.coll = Coll::allgather, .dtype = DType::byte, .root = ~std::uint32_t{0}, .count = static_cast<std::int64_t>(n)});
+      p.run(*group_, {.send = s, .recv = r}, p);
+    });
+    static_cast<void>(exchange);
+  }
+  const auto share = [&](const auto& value) {
+    std::vector<std::decay_t<decltype(value)>> all(static_cast<std::size_t>(w.size));
+    bootstrap.allgather(&value, all.data(), sizeof value);
+    return all;
+  };
+  w.host->set_costs(shm::agree(share(mine)));
+  planning::NetworkCosts network;
+  if (w.engine->messenger() != nullptr)
+    network = planning::agree(share(planning::measure_network(*w.engine->messenger(), w.domain_of, w.rank, id_, [&] { share(char{}); })));
+  w.costs = planning::costs_from(w.host->costs(), network, w.host->oversubscribed());
 }
 
 std::unique_ptr<CommImpl> CommImpl::split(int color, int key) {
@@ -108,108 +203,45 @@ std::unique_ptr<CommImpl> CommImpl::split(int color, int key) {
       std::memcpy(static_cast<std::byte*>(r) + i * n, everyone.data() + static_cast<std::size_t>(members[i]) * n, n);
   };
   if (color >= 0) return std::make_unique<CommImpl>(world_, std::move(ranks), exchange);
-  const std::uint64_t nothing = 1;
+  const Card nothing{};
   exchange(&nothing, nullptr, sizeof nothing);
   return nullptr;
 }
 
 void CommImpl::close() {
-  if (group_->leave()) world_->host->heap().release(area_);
+  queue_->drain();
+  // Nobody sends to this communicator any more once all have come here.
+  if (!local() && broken().empty()) {
+    const char token = 0;
+    std::vector<char> all(static_cast<std::size_t>(size_));
+    allgather_bytes(&token, all.data(), 1);
+  }
+  queue_->shut_down();
+  if (world_->engine->messenger() != nullptr) world_->engine->messenger()->forget(id_);
+  for (std::size_t i = 0; i < mine_.size(); ++i)
+    if (mine_[i]->leave()) world_->host->heap().release(areas_[i]);
 }
+
+const std::string& CommImpl::broken() const { return group_->broken() ? group_->broken_reason() : queue_->broken(); }
 
 const Topology& CommImpl::topology() {
   if (!topology_) {
     std::vector<topo::RankRecord> records;
     for (const int r : world_ranks_) records.push_back(world_->fabric.records[static_cast<std::size_t>(r)]);
-    topology_ = topo::make_topology(topo::build_fabric(std::move(records)), topo::restrict_to(world_->hierarchy, world_ranks_));
+    topology_ = topo::make_topology(topo::build_fabric(std::move(records)), hierarchy_);
   }
   return *topology_;
 }
 
 int CommImpl::color_at(Level level) const { return world_->hierarchy.group_of(level, world_->rank); }
 
-void CommImpl::allgather_bytes(const void* send, void* recv, std::size_t bytes) {
-  // No caller's allgather has this root: the two are never taken for each other.
-  const Call call{.coll = Coll::allgather, .dtype = DType::byte, .root = ~std::uint32_t{0}, .count = static_cast<std::int64_t>(bytes)};
-  const Plan* p = plans_.find(call);
-  if (!p) {
-    Plan made{.call = call, .group = group_.get(), .signature = signature_of(call), .bytes = bytes};
-    made.run = shm::find_native(call, *group_).run;
-    p = &plans_.insert(made);
-  }
-  Args args{.send = send, .recv = recv};
-  p->run(*group_, args, *p);
-}
-
 void CommImpl::announce_refusal(Coll coll) {
-  if (!group_->broken()) group_->announce_refusal(Call{.coll = coll});
+  if (broken().empty()) group_->announce_refusal(Call{.coll = coll});
 }
 
 void CommImpl::refuse(Coll coll, const std::string& what) {
   announce_refusal(coll);
   throw Error(Errc::invalid_argument, fmt::format("libcoll: rank {} of {}: {}: {}", rank(), size(), name_of(coll), what));
-}
-
-void CommImpl::validate(const Call& call) {
-  const auto dtype = static_cast<int>(call.dtype);
-  if (!counts_are_hashed(call.coll)) require_count(*this, call.coll, call.count, call.element_bytes, static_cast<std::uint64_t>(size()));
-  if (dtype >= dtype_count) refuse(call.coll, fmt::format("type {} is unknown", dtype));
-  if (call.root >= static_cast<std::uint32_t>(size()))
-    refuse(call.coll, fmt::format("root is {}; it must be from 0 to {}", static_cast<std::int32_t>(call.root), size() - 1));
-  const bool can_slice = call.coll == Coll::allreduce || call.coll == Coll::reduce;
-  const bool can_group = call.coll == Coll::barrier || (call.coll == Coll::allreduce && call.op != Op::custom &&
-                                                        static_cast<std::uint64_t>(call.count) * call.element_bytes <= shm::inline_bytes);
-  if (call.algorithm != Algorithm::automatic && !(call.algorithm == Algorithm::grouped ? can_group : can_slice))
-    refuse(call.coll, fmt::format("algorithm {} is not available for this call", name_of(call.algorithm)));
-  const bool reduces = call.coll == Coll::reduce || call.coll == Coll::allreduce || call.coll == Coll::scan || call.coll == Coll::exscan ||
-                       call.coll == Coll::reduce_scatter || call.coll == Coll::reduce_scatter_block;
-  if (!reduces) return;
-  if (static_cast<int>(call.op) > op_count) refuse(call.coll, fmt::format("operation {} is unknown", static_cast<int>(call.op)));
-  if (call.op != Op::custom && !is_defined(call.op, call.dtype))
-    refuse(call.coll, fmt::format("operation {} is not defined on type {}", name_of(call.op), name_of(call.dtype)));
-  if (call.op == Op::avg && (call.coll == Coll::scan || call.coll == Coll::exscan))
-    refuse(call.coll, "operation avg makes no sense in a scan: ranks would divide partial sums by the number of all ranks");
-  const std::uint64_t most = shm::largest_piece(group_->shape(), size() - 1);
-  if (call.element_bytes > most) refuse(call.coll, fmt::format("elements of {} bytes are too large; at most {} on {} ranks", call.element_bytes, most, size()));
-}
-
-const Plan& CommImpl::make_plan(const Call& call) {
-  if (group_->broken()) throw Error(Errc::closed, fmt::format("libcoll: the communicator is broken since: {}", group_->broken_reason()));
-  validate(call);
-  Plan p{.call = call, .group = group_.get(), .signature = signature_of(call)};
-  if (!counts_are_hashed(call.coll)) p.bytes = static_cast<std::uint64_t>(call.count) * call.element_bytes;
-  if (call.op != Op::custom) {
-    p.reduce = kernels::find_reduce(call.dtype, call.op);
-    p.reduce_small = kernels::find_reduce_small(call.dtype, call.op);
-  }
-  const shm::Native native = shm::find_native(call, *group_);
-  p.run = native.run;
-  p.shape = native.shape;
-  if (world_->config.check && size() > 1) {
-    check_across_ranks(call);
-    return uncached_ = p;
-  }
-  return plans_.insert(p);
-}
-
-// LIBCOLL_CHECK: the odd ones are those that differ from the most frequent call.
-void CommImpl::check_across_ranks(const Call& call) {
-  Call mine = call;
-  mine.in_place = 0;
-  std::vector<Call> all(static_cast<std::size_t>(size()));
-  allgather_bytes(&mine, all.data(), sizeof mine);
-  const auto votes = [&](const Call& c) { return std::count(all.begin(), all.end(), c); };
-  const auto usual = std::max_element(all.begin(), all.end(), [&](const Call& a, const Call& b) { return votes(a) < votes(b); });
-  std::string odd;
-  int first = -1;
-  for (int r = 0; r < size(); ++r) {
-    const Call& c = all[static_cast<std::size_t>(r)];
-    if (c == *usual) continue;
-    if (first < 0) first = r;
-    odd += fmt::format("; rank {}: {}", r, to_text(c));
-  }
-  if (first >= 0)
-    throw Error(Errc::mismatch, fmt::format("libcoll: rank {} of {}: ranks disagree (LIBCOLL_CHECK): most call {}{}", rank(), size(), to_text(*usual), odd), first);
 }
 
 }  // namespace libcoll::detail

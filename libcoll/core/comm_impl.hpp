@@ -1,13 +1,16 @@
-// What a Comm owns. One thread at a time.
+// What a Comm owns. One thread at a time, but for what exec::Queue guards.
 #pragma once
 
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "libcoll/core/plan_cache.hpp"
 #include "libcoll/core/world.hpp"
+#include "libcoll/execution/queue.hpp"
+#include "libcoll/planning/select.hpp"
 #include "transports/shm/group.hpp"
 
 namespace libcoll::detail {
@@ -19,28 +22,42 @@ class CommImpl {
 
   // Collective over the members. Throws on all or on none.
   CommImpl(std::shared_ptr<World>, std::vector<int> world_ranks, const Exchange&);
+  ~CommImpl();
   static std::unique_ptr<CommImpl> make_world(Bootstrap&, const Config&);
   // Collective over this communicator; null for a negative color.
   std::unique_ptr<CommImpl> split(int color, int key);
-  // Collective: lets everybody leave, then gives the area back.
+  // Collective: lets everybody leave, then gives the areas back.
   void close();
 
-  int rank() const noexcept { return group_->rank(); }
-  int size() const noexcept { return group_->size(); }
+  int rank() const noexcept { return rank_; }
+  int size() const noexcept { return size_; }
   World& world() const noexcept { return *world_; }
   std::shared_ptr<World> world_ptr() const noexcept { return world_; }
+  // The members that share memory with this rank.
   xport::shm::Group& group() noexcept { return *group_; }
+  // All of them do.
+  bool local() const noexcept { return group_->size() == size_; }
   const std::vector<int>& world_ranks() const noexcept { return world_ranks_; }
   const Topology& topology();
   int color_at(Level level) const;
+  // Why nothing works any more, or nothing.
+  const std::string& broken() const;
+  const std::shared_ptr<exec::Queue>& queue() const noexcept { return queue_; }
 
-  // The plan of a valid call. Not cached yet: validates, then builds. An invalid call is announced
-  // to the peers, so that none waits for this rank in vain, and throws.
-  const Plan* cached_plan(const Call& call) const noexcept { return plans_.find(call); }
-  const Plan& plan(const Call& call) {
-    const Plan* p = plans_.find(call);
-    return p != nullptr ? *p : make_plan(call);
+  // The plan of a valid call, if nothing that was started is still under way. Not cached yet: validates,
+  // then builds. An invalid call is announced to the peers, so that none waits for this rank in vain,
+  // and throws.
+  const Plan* cached_plan(const Call& call) const noexcept { return quick_->find(call); }
+  const Plan& plan(const Call& call, std::span<const Count> counts = {}) {
+    const Plan* p = quick_->find(call);
+    return p != nullptr && counts.empty() ? *p : settled_plan(call, counts);
   }
+  // The same for a call that will only be started.
+  const Plan& plan_to_start(const Call& call, std::span<const Count> counts = {});
+  // The problem that a call poses; `counts` of allgatherv and reduce_scatter.
+  sched::Problem problem_of(const Call& call, std::span<const Count> counts) const;
+  planning::Wish wish_for(const Call& call) const;
+
   // Throws Error{invalid_argument}: "libcoll: rank 1 of 4: allreduce: count is -3 ...".
   [[noreturn]] void refuse(Coll coll, const std::string& what);
   // Tells the peers that this rank cannot take part in the next operation, whichever it is.
@@ -48,16 +65,34 @@ class CommImpl {
   void allgather_bytes(const void* send, void* recv, std::size_t bytes);
 
  private:
-  const Plan& make_plan(const Call& call);
+  struct Card;
+  const Plan& settled_plan(const Call& call, std::span<const Count> counts);
+  const Plan& make_plan(const Call& call, std::span<const Count> counts);
+  Plan native_plan(const Call& call);
+  std::shared_ptr<exec::Program> make_program(const Call& call, std::span<const Count> counts);
   void check_across_ranks(const Call& call);
   void validate(const Call& call);
+  void define_groups();
+  void join_groups(const Exchange&);
+  void measure_costs(Bootstrap&);
 
   std::shared_ptr<World> world_;
   std::vector<int> world_ranks_;
-  std::uint64_t area_ = 0;
-  std::unique_ptr<xport::shm::Group> group_;
+  int rank_ = 0, size_ = 1;
+  const PlanCache* quick_ = &plans_;  // an empty one while started operations are under way
+  xport::shm::Group* group_ = nullptr;  // the first of mine_
+  std::uint64_t id_ = 0;              // unique in the world
+  topo::Hierarchy hierarchy_;         // of the members
+  // Groups of members that share memory: their hosts', then narrower ones that algorithms compose over;
+  // the same list on all ranks. Areas and groups of those that this rank is in.
+  std::vector<exec::NativeGroup> groups_;
+  std::vector<std::uint64_t> areas_;
+  std::vector<std::unique_ptr<xport::shm::Group>> mine_;
+  std::vector<sched::Problem::LevelView> levels_;
+  std::shared_ptr<exec::Queue> queue_;
   PlanCache plans_;
-  Plan uncached_;                 // the plan in use while LIBCOLL_CHECK bypasses the cache
+  Plan uncached_;                     // the plan in use while LIBCOLL_CHECK bypasses the cache
+  std::shared_ptr<exec::Program> uncached_program_;
   std::optional<Topology> topology_;
 };
 

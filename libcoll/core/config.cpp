@@ -2,11 +2,13 @@
 
 #include <fmt/format.h>
 
+#include <cctype>
 #include <charconv>
 #include <cmath>
 #include <cstdlib>
 #include <initializer_list>
 
+#include "libcoll/core/call.hpp"
 #include "libcoll/error.hpp"
 
 namespace libcoll {
@@ -79,6 +81,15 @@ Config Config::from_environment() {
   read_switch("LIBCOLL_CALIBRATE", c.calibrate);
   read_switch("LIBCOLL_CHECK", c.check);
   if (const char* v = lookup("LIBCOLL_HIERARCHY")) c.hierarchy_file = v;
+  read_choice("LIBCOLL_NETWORK", c.network, {"auto", "on"}, "auto or on");
+  read_switch("LIBCOLL_PROGRESS_THREAD", c.progress_thread);
+  if (const char* v = lookup("LIBCOLL_TUNING")) c.tuning_file = v;
+  for (int i = 0; i < detail::coll_count; ++i) {
+    const std::string coll = name_of(static_cast<detail::Coll>(i));
+    std::string variable = "LIBCOLL_" + coll;
+    for (char& x : variable) x = static_cast<char>(std::toupper(static_cast<unsigned char>(x)));
+    if (const char* v = lookup(variable.c_str())) c.algorithms[coll] = v;
+  }
   return c;
 }
 

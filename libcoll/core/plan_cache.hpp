@@ -2,6 +2,8 @@
 #pragma once
 
 #include <array>
+#include <memory>
+#include <utility>
 
 #include "libcoll/core/plan.hpp"
 
@@ -14,17 +16,25 @@ class PlanCache {
     const Plan& p = plans_[index(k)];
     return p.words == k && p.run != nullptr ? &p : nullptr;
   }
-  const Plan& insert(Plan plan) {
+  // `program`: what plan.program points to, kept as long as the plan.
+  const Plan& insert(Plan plan, std::shared_ptr<exec::Program> program = nullptr) {
     plan.words = words_of(plan.call);
-    return plans_[index(plan.words)] = plan;
+    const std::size_t i = index(plan.words);
+    if (program != nullptr || programs_ != nullptr) {
+      if (programs_ == nullptr) programs_ = std::make_unique<Programs>();
+      (*programs_)[i] = std::move(program);
+    }
+    return plans_[i] = plan;
   }
 
  private:
   static constexpr std::size_t bits = 6;
+  using Programs = std::array<std::shared_ptr<exec::Program>, std::size_t{1} << bits>;
   static std::size_t index(const CallWords& k) noexcept {
     return ((k.w[0] << 8 ^ k.w[1] ^ k.w[2]) * 0x9e3779b97f4a7c15u) >> (64 - bits);
   }
   std::array<Plan, std::size_t{1} << bits> plans_{};
+  std::unique_ptr<Programs> programs_;  // where schedules are needed at all
 };
 
 }  // namespace libcoll::detail

@@ -2,14 +2,17 @@
 
 #include <fmt/format.h>
 
+#include <cstring>
 #include <fstream>
 #include <iterator>
+#include <map>
 #include <string_view>
 
 #include "libcoll/core/log.hpp"
 #include "libcoll/core/result.hpp"
 #include "topology/fabric.hpp"
 #include "topology/probe_hwloc.hpp"
+#include "transports/ucx/ucx_messenger.hpp"
 
 namespace libcoll::detail {
 
@@ -20,12 +23,20 @@ struct Introduction {
   topo::RankRecord record;
   std::uint64_t settings;  // hash of the settings that all ranks must share
   std::uint64_t hierarchy; // hash of the file named by LIBCOLL_HIERARCHY
+  std::uint64_t machine;   // hash of the boot id: hosts of one machine (containers, network namespaces) share it
 };
 
 std::uint64_t hash_text(std::string_view text) {
   std::uint64_t h = 0xcbf29ce484222325u;  // FNV-1a
   for (const char c : text) h = (h ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
   return h;
+}
+
+// What all ranks must have set alike.
+std::string settings_text(const Config& c, const std::string& tuning) {
+  std::string text = fmt::format("{}|{}|{}|{}|{}|{}", c.single_copy, c.fd_passing, c.calibrate, c.check, c.network, hash_text(tuning));
+  for (const auto& [coll, recipe] : c.algorithms) text += fmt::format("|{}={}", coll, recipe);
+  return text;
 }
 
 std::string read_file(const std::string& path) {
@@ -43,8 +54,8 @@ void require_equal_settings(const World& w, const std::vector<Introduction>& all
     if (all[r].record.version != mine.record.version)
       fail(w.rank, Errc::mismatch, fmt::format("rank {} runs another version of libcoll", r), static_cast<int>(r));
     if (all[r].settings != mine.settings)
-      fail(w.rank, Errc::mismatch, fmt::format("rank {} has other values of LIBCOLL_SINGLE_COPY, LIBCOLL_CALIBRATE, LIBCOLL_CHECK or "
-                                               "LIBCOLL_FD_PASSING", r), static_cast<int>(r));
+      fail(w.rank, Errc::mismatch, fmt::format("rank {} has other values of LIBCOLL_SINGLE_COPY, LIBCOLL_CALIBRATE, LIBCOLL_CHECK, "
+                                               "LIBCOLL_FD_PASSING, LIBCOLL_NETWORK, LIBCOLL_TUNING or an algorithm (LIBCOLL_ALLREDUCE, ...)", r), static_cast<int>(r));
     if (all[r].hierarchy != mine.hierarchy)
       fail(w.rank, Errc::mismatch, fmt::format("rank {} reads another LIBCOLL_HIERARCHY", r), static_cast<int>(r));
   }
@@ -57,6 +68,112 @@ void require_equal_fabrics(const World& w, Bootstrap& bootstrap) {
   bootstrap.allgather(&mine, all.data(), sizeof mine);
   for (std::size_t r = 0; r < all.size(); ++r)
     if (all[r] != mine) fail(w.rank, Errc::internal, fmt::format("rank {} sees another machine than this one", r), static_cast<int>(r));
+}
+
+// An exchange among the ranks of each domain, made of exchanges among all: domains may need different
+// numbers of them (one may fail early), so each goes on until all have finished.
+class DomainBootstrap final : public Bootstrap {
+ public:
+  DomainBootstrap(Bootstrap& all, const std::vector<int>& domain_of) : all_(all) {
+    const int mine = domain_of[static_cast<std::size_t>(all.rank())];
+    for (int r = 0; r < all.size(); ++r) {
+      if (domain_of[static_cast<std::size_t>(r)] != mine) continue;
+      if (r == all.rank()) rank_ = static_cast<int>(members_.size());
+      members_.push_back(r);
+    }
+    alone_ = members_.size() == static_cast<std::size_t>(all.size());
+  }
+  int rank() const noexcept override { return rank_; }
+  int size() const noexcept override { return static_cast<int>(members_.size()); }
+
+  void allgather(const void* send, void* recv, std::size_t bytes) override {
+    if (alone_) return all_.allgather(send, recv, bytes);
+    for (std::size_t at = 0; at < bytes; at += sizeof Cell::data) {
+      const std::size_t n = std::min(sizeof Cell::data, bytes - at);
+      Cell mine{};
+      std::memcpy(mine.data, static_cast<const std::byte*>(send) + at, n);
+      exchange(mine);
+      for (std::size_t i = 0; i < members_.size(); ++i)
+        std::memcpy(static_cast<std::byte*>(recv) + i * bytes + at, cells_[static_cast<std::size_t>(members_[i])].data, n);
+    }
+  }
+  // Takes part in what other domains still have to say.
+  void finish() {
+    if (alone_) return;
+    Cell mine{};
+    mine.finished = 1;
+    do exchange(mine);
+    while (!std::all_of(cells_.begin(), cells_.end(), [](const Cell& c) { return c.finished != 0; }));
+  }
+
+ private:
+  struct Cell {
+    std::uint32_t finished;
+    std::byte data[124];
+  };
+  void exchange(const Cell& mine) {
+    cells_.resize(static_cast<std::size_t>(all_.size()));
+    all_.allgather(&mine, cells_.data(), sizeof mine);
+  }
+
+  Bootstrap& all_;
+  std::vector<int> members_;
+  std::vector<Cell> cells_;
+  int rank_ = 0;
+  bool alone_ = false;
+};
+
+// Fails on all ranks if it failed on one, and says what went wrong there.
+void require_everywhere(const World& w, Bootstrap& bootstrap, const Failure* failure) {
+  struct Report {
+    std::int32_t failed, code, peer;
+    char text[244];
+  } mine{};
+  if (failure != nullptr) {
+    mine.failed = 1;
+    mine.code = static_cast<std::int32_t>(failure->code);
+    mine.peer = failure->peer;
+    failure->text.copy(mine.text, sizeof mine.text - 1);
+  }
+  std::vector<Report> all(static_cast<std::size_t>(w.size));
+  bootstrap.allgather(&mine, all.data(), sizeof mine);
+  if (failure != nullptr) fail(w.rank, failure->code, failure->text, failure->peer);
+  for (std::size_t r = 0; r < all.size(); ++r)
+    if (all[r].failed != 0) fail(w.rank, static_cast<Errc>(all[r].code), fmt::format("rank {}: {}", r, all[r].text), static_cast<int>(r));
+}
+
+void part_into_domains(World& w) {
+  w.domain_of = w.hierarchy.colors[static_cast<std::size_t>(Level::host)];
+  w.domains = 1 + *std::max_element(w.domain_of.begin(), w.domain_of.end());
+  for (int r = 0; r < w.size; ++r)
+    if (w.domain_of[static_cast<std::size_t>(r)] == w.domain_of[static_cast<std::size_t>(w.rank)]) w.neighbours.push_back(r);
+  for (int r = 0; r < w.size; ++r)
+    for (int s = 0; s < r; ++s) {
+      const auto a = static_cast<std::size_t>(r), b = static_cast<std::size_t>(s);
+      if (w.domain_of[a] == w.domain_of[b] && w.fabric.host_of[a] != w.fabric.host_of[b])
+        fail(w.rank, Errc::invalid_argument, fmt::format("LIBCOLL_HIERARCHY={} puts ranks {} and {} on one host, but they run on {} and {}", w.config.hierarchy_file, s, r,
+                                                         w.fabric.hosts[static_cast<std::size_t>(w.fabric.host_of[b])].name, w.fabric.hosts[static_cast<std::size_t>(w.fabric.host_of[a])].name));
+      if (w.domain_of[a] == w.domain_of[b]) break;  // transitive
+    }
+}
+
+// Whether some machine holds ranks of more than one domain. Notes too whether it has CPUs for all.
+bool look_at_machines(World& w, const std::vector<Introduction>& all) {
+  struct Machine { int ranks = 0, cpus = 0, domain = -1; bool shared = false; };
+  std::map<std::uint64_t, Machine> machines;
+  for (std::size_t r = 0; r < all.size(); ++r) {
+    Machine& m = machines[all[r].machine];
+    ++m.ranks;
+    m.cpus = std::max(m.cpus, w.fabric.hosts[static_cast<std::size_t>(w.fabric.host_of[r])].usable_cpus);
+    m.shared |= m.domain >= 0 && m.domain != w.domain_of[r];
+    m.domain = w.domain_of[r];
+  }
+  bool shared = false;
+  for (const auto& [id, m] : machines) {
+    shared |= m.shared;
+    w.crowded |= m.shared && m.ranks > m.cpus;
+  }
+  return shared;
 }
 
 topo::Hierarchy choose_hierarchy(const World& w, const std::string& injected) {
@@ -86,12 +203,14 @@ std::shared_ptr<World> World::create(Bootstrap& bootstrap, const Config& config)
   w.rank = bootstrap.rank();
   w.size = bootstrap.size();
   w.config = config;
+  const std::string tuning = config.tuning_file.empty() ? "" : read_file(config.tuning_file);
   const std::string injected = config.hierarchy_file.empty() ? "" : read_file(config.hierarchy_file);
 
   Introduction mine{};
   mine.record = topo::local_record(this_machine());
-  mine.settings = hash_text(fmt::format("{}|{}|{}|{}", config.single_copy, config.fd_passing, config.calibrate, config.check));
+  mine.settings = hash_text(settings_text(config, tuning));
   mine.hierarchy = hash_text(injected);
+  mine.machine = hash_text(read_file("/proc/sys/kernel/random/boot_id"));
   std::vector<Introduction> all(static_cast<std::size_t>(w.size));
   bootstrap.allgather(&mine, all.data(), sizeof mine);
   require_equal_settings(w, all);
@@ -100,14 +219,31 @@ std::shared_ptr<World> World::create(Bootstrap& bootstrap, const Config& config)
   for (const Introduction& i : all) records.push_back(i.record);
   w.fabric = topo::build_fabric(std::move(records));
   require_equal_fabrics(w, bootstrap);
-  if (w.fabric.hosts.size() > 1)
-    fail(w.rank, Errc::unsupported, fmt::format("the ranks are on {} hosts ({}, {}, ...); this version communicates inside one host only",
-                                                w.fabric.hosts.size(), w.fabric.hosts[0].name, w.fabric.hosts[1].name));
+  if (!config.tuning_file.empty()) {
+    auto table = planning::TuningTable::parse(tuning);
+    if (!table) fail(w.rank, Errc::invalid_argument, fmt::format("LIBCOLL_TUNING={}: {}", config.tuning_file, table.error().text));
+    w.tuning = std::move(*table);
+  }
   w.hierarchy = choose_hierarchy(w, injected);
+  part_into_domains(w);
+  const bool hosts_share_a_machine = look_at_machines(w, all);
 
-  auto host = xport::shm::Host::create(bootstrap, {config, this_machine().l2_bytes ? this_machine().l2_bytes : std::size_t{1} << 20, w.fabric.hosts[0].usable_cpus});
-  if (!host) fail(w.rank, host.error().code, host.error().text, host.error().peer);
+  DomainBootstrap domain(bootstrap, w.domain_of);
+  const int cpus = w.crowded ? 1 : w.fabric.hosts[static_cast<std::size_t>(w.fabric.host_of[static_cast<std::size_t>(w.rank)])].usable_cpus;
+  auto host = xport::shm::Host::create(domain, {config, this_machine().l2_bytes ? this_machine().l2_bytes : std::size_t{1} << 20, cpus, w.crowded});
+  domain.finish();
+  require_everywhere(w, bootstrap, host ? nullptr : &host.error());
   w.host = std::move(*host);
+
+  std::unique_ptr<xport::Messenger> messenger;
+  if (w.domains > 1 || (w.size > 1 && (config.network == "on" || !config.algorithms.empty()))) {
+    auto made = xport::create_ucx_messenger(bootstrap, {.exclude_shared_memory = hosts_share_a_machine});
+    if (!made) fail(w.rank, made.error().code, made.error().text, made.error().peer);
+    messenger = std::move(*made);
+  }
+  w.engine = std::make_unique<exec::Engine>(*w.host, std::move(messenger),
+                                            exec::Engine::Waiting{w.host->oversubscribed() ? 1 : 500, config.yield_us, config.timeout_s});
+  if (config.progress_thread) w.engine->start_thread();
   return world;
 }
 

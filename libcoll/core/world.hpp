@@ -2,10 +2,17 @@
 // Created collectively, then immutable; kept alive by its communicators.
 #pragma once
 
+#include <algorithm>
+#include <atomic>
 #include <memory>
+#include <optional>
+#include <vector>
 
 #include "libcoll/bootstrap.hpp"
 #include "libcoll/config.hpp"
+#include "libcoll/execution/engine.hpp"
+#include "libcoll/planning/costs.hpp"
+#include "libcoll/planning/tuning.hpp"
 #include "topology/hierarchy.hpp"
 #include "transports/shm/host.hpp"
 
@@ -20,7 +27,20 @@ class World {
   Config config;
   topo::Fabric fabric;
   topo::Hierarchy hierarchy;
+  // The parts of the world whose ranks share memory, numbered by their lowest ranks: its hosts, or those
+  // that an injected hierarchy calls so.
+  std::vector<int> domain_of;           // by rank
+  std::vector<int> neighbours;          // the ranks of this rank's domain, ascending: place in it = rank of `host`
+  int domains = 1;
+  bool crowded = false;                 // some machine runs more ranks than it has CPUs, over all its hosts
   std::unique_ptr<xport::shm::Host> host;
+  std::unique_ptr<exec::Engine> engine;
+  planning::Costs costs;                // agreed
+  std::optional<planning::TuningTable> tuning;
+  std::atomic<std::uint32_t> communicators{0};  // that this rank has numbered
+  int place(int world_rank) const {     // of a neighbour within the domain
+    return static_cast<int>(std::lower_bound(neighbours.begin(), neighbours.end(), world_rank) - neighbours.begin());
+  }
 };
 
 // The machine this process runs on, probed once.

@@ -70,10 +70,10 @@ struct Step {
 //   scatterv        parts[m] of root's `from` -> m's `to`
 //   alltoallv       2n parts: parts[m] of `from` -> m, which puts what i sent it at its own parts[n + i] of `to`
 // All but the root of gatherv and scatterv give the same number of parts (zero counts where unknown).
-// A root keeps its own block of a gatherv or scatterv where it is by giving it no elements.
 // Members name the same operation and the same counts; a group's natives run in step order. `from` and `to`
 // overlap only where MPI's in place would: allreduce, reduce: the same range; allgatherv, gatherv: `from` is
-// the member's own part of `to`; reduce_scatter, scatterv: `to` is its own part of `from`.
+// the member's own part of `to`; reduce_scatter, scatterv: `to` is its own part of `from`. A root may also keep
+// its own block of a gatherv or scatterv where it is by giving it no elements.
 
 struct Schedule {
   std::int32_t rank = 0, size = 1;

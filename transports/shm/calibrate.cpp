@@ -143,10 +143,14 @@ class Calibration {
 }  // namespace
 
 Costs calibrate(Group& g, const std::function<void(const void*, void*, std::size_t)>& allgather) {
-  const Costs mine = Calibration(g, allgather).run();
-  std::vector<Costs> all(static_cast<std::size_t>(g.size()));
-  allgather(&mine, all.data(), sizeof mine);
-  if (all.size() > 2 && all.size() % 2 != 0) all.pop_back();  // it had no partner
+  Costs mine = Calibration(g, allgather).run();
+  mine.measured = (g.rank() ^ 1) < g.size();  // the odd one out had no partner
+  return mine;
+}
+
+Costs agree(std::vector<Costs> all) {
+  std::erase_if(all, [](const Costs& c) { return !c.measured; });
+  if (all.empty()) return {};
   const auto agreed = [&](double Costs::* field) {
     std::vector<double> v;
     for (const Costs& c : all) v.push_back(c.*field);

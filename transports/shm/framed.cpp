@@ -2,6 +2,8 @@
 
 namespace libcoll::xport::shm {
 
+using detail::Coll;
+
 namespace {
 
 constexpr std::size_t frame_bytes = sizeof Framed::payload;
@@ -73,7 +75,7 @@ void receive_frames(Group& g, std::uint64_t q, std::uint64_t header, int r, bool
   }
 }
 
-// Everybody's block, each where reduce_framed and its kin put it; then one pass in rank order.
+// Everybody's block, each in a place of its own; then one pass in rank order.
 void reduce_operands(Group& g, std::uint64_t q, std::uint64_t header, const Plan& plan, bool one_for_all, const void* own, void* to) {
   for (int k = 1; k < g.size(); ++k) {
     const int r = after(g.rank(), k, g.size());
@@ -83,29 +85,7 @@ void reduce_operands(Group& g, std::uint64_t q, std::uint64_t header, const Plan
   g.operands[static_cast<std::size_t>(g.rank())] = own;
   g.results[0] = to;
   plan.reduce({g.results.data(), 1, g.operands.data(), g.size(), static_cast<std::size_t>(plan.call.count), g.size(), false});
-  g.saw_all(q);
 }
-
-}  // namespace
-
-bool can_frame(const Group& g, bool one_for_all, std::uint64_t bytes) {
-  const std::size_t blocks = one_for_all ? 1 : static_cast<std::size_t>(g.size() - 1);
-  return bytes != 0 && g.size() <= most_readers && blocks * lines_of(bytes) <= framed_lines && bytes <= framed_max;
-}
-
-void bcast_framed(Group& g, const Args& args, const Plan& plan) {
-  const std::uint64_t q = g.begin(plan, args), header = Group::header_of(q, plan);
-  const int root = static_cast<int>(plan.call.root);
-  if (g.rank() == root) {
-    send_one(g, q, header, args.recv, plan.bytes);
-  } else {
-    publish_behind(g, q, header);
-    receive_frames(g, q, header, root, true, static_cast<std::byte*>(args.recv), plan.bytes);
-  }
-  g.finish(q);
-}
-
-namespace {
 
 // Everybody's block for this rank into `recv`, in rank order; `own` is this rank's.
 void receive_each(Group& g, std::uint64_t q, std::uint64_t header, bool one_for_all, void* recv, const void* own, std::uint64_t bytes) {
@@ -118,73 +98,93 @@ void receive_each(Group& g, std::uint64_t q, std::uint64_t header, bool one_for_
   }
 }
 
+enum class Who { all, root, others };
+
+// How a collective's blocks travel.
+struct Flow {
+  Who senders = Who::all, readers = Who::all;
+  bool one_for_all = true;  // a source frames one block for all readers, or one for each
+  bool reduces = false;
+};
+constexpr Flow flow_of(Coll c) {
+  switch (c) {
+    case Coll::bcast: return {Who::root, Who::others};
+    case Coll::gather: return {Who::others, Who::root};
+    case Coll::scatter: return {Who::root, Who::all, false};
+    case Coll::alltoall: return {Who::all, Who::all, false};
+    case Coll::allreduce: return {Who::all, Who::all, true, true};
+    case Coll::reduce: return {Who::others, Who::root, true, true};
+    case Coll::reduce_scatter_block: return {Who::all, Who::all, false, true};
+    default: return {};
+  }
+}
+
+template <Who who>
+bool among(const Group& g, const Plan& plan) {
+  if constexpr (who == Who::all) return true;
+  const bool am_root = g.rank() == static_cast<int>(plan.call.root);
+  return am_root == (who == Who::root);
+}
+
+template <Coll coll>
+std::uint64_t post(Group& g, const Args& args, const Plan& plan) {
+  constexpr Flow flow = flow_of(coll);
+  const std::uint64_t q = g.begin(plan, args), header = Group::header_of(q, plan);
+  if (!among<flow.senders>(g, plan)) publish_behind(g, q, header);
+  else if constexpr (flow.one_for_all) send_one(g, q, header, coll == Coll::bcast ? args.recv : args.send, plan.bytes);
+  else send_each(g, q, header, args.send, plan.bytes);
+  return q;
+}
+
+template <Coll coll>
+void complete(Group& g, std::uint64_t q, const Args& args, const Plan& plan) {
+  constexpr Flow flow = flow_of(coll);
+  if (among<flow.readers>(g, plan)) {
+    const std::uint64_t header = Group::header_of(q, plan);
+    const auto* own = static_cast<const std::byte*>(args.send);
+    if constexpr (coll == Coll::bcast || coll == Coll::scatter) {
+      const int root = static_cast<int>(plan.call.root);
+      if (g.rank() != root) receive_frames(g, q, header, root, flow.one_for_all, static_cast<std::byte*>(args.recv), plan.bytes);
+      else if (own += static_cast<std::uint64_t>(root) * plan.bytes; own != args.recv) copy_tail(static_cast<std::byte*>(args.recv), own, plan.bytes);
+    } else {
+      if constexpr (!flow.one_for_all) own += static_cast<std::uint64_t>(g.rank()) * plan.bytes;
+      if constexpr (flow.reduces) reduce_operands(g, q, header, plan, flow.one_for_all, own, args.recv);
+      else receive_each(g, q, header, flow.one_for_all, args.recv, own, plan.bytes);
+      g.saw_all(q);
+    }
+  }
+  g.finish(q);
+}
+
+template <Coll coll>
+void run(Group& g, const Args& args, const Plan& plan) {
+  complete<coll>(g, post<coll>(g, args, plan), args, plan);
+}
+
+template <Coll coll>
+constexpr Native native_of() {
+  return {run<coll>, "framed", post<coll>, complete<coll>};
+}
+
 }  // namespace
 
-void allgather_framed(Group& g, const Args& args, const Plan& plan) {
-  const std::uint64_t q = g.begin(plan, args), header = Group::header_of(q, plan);
-  send_one(g, q, header, args.send, plan.bytes);
-  receive_each(g, q, header, true, args.recv, args.send, plan.bytes);
-  g.saw_all(q);
-  g.finish(q);
+bool can_frame(const Group& g, bool one_for_all, std::uint64_t bytes) {
+  const std::size_t blocks = one_for_all ? 1 : static_cast<std::size_t>(g.size() - 1);
+  return bytes != 0 && g.size() <= most_readers && blocks * lines_of(bytes) <= framed_lines && bytes <= framed_max;
 }
 
-void gather_framed(Group& g, const Args& args, const Plan& plan) {
-  const std::uint64_t q = g.begin(plan, args), header = Group::header_of(q, plan);
-  if (g.rank() == static_cast<int>(plan.call.root)) {
-    publish_behind(g, q, header);
-    receive_each(g, q, header, true, args.recv, args.send, plan.bytes);
-    g.saw_all(q);
-  } else {
-    send_one(g, q, header, args.send, plan.bytes);
+Native framed(Coll coll) {
+  switch (coll) {
+    case Coll::bcast: return native_of<Coll::bcast>();
+    case Coll::reduce: return native_of<Coll::reduce>();
+    case Coll::allreduce: return native_of<Coll::allreduce>();
+    case Coll::reduce_scatter_block: return native_of<Coll::reduce_scatter_block>();
+    case Coll::allgather: return native_of<Coll::allgather>();
+    case Coll::gather: return native_of<Coll::gather>();
+    case Coll::scatter: return native_of<Coll::scatter>();
+    case Coll::alltoall: return native_of<Coll::alltoall>();
+    default: return {};
   }
-  g.finish(q);
-}
-
-void scatter_framed(Group& g, const Args& args, const Plan& plan) {
-  const std::uint64_t q = g.begin(plan, args), header = Group::header_of(q, plan);
-  const int root = static_cast<int>(plan.call.root);
-  if (g.rank() == root) {
-    send_each(g, q, header, args.send, plan.bytes);
-    const auto* own = static_cast<const std::byte*>(args.send) + static_cast<std::uint64_t>(root) * plan.bytes;
-    if (own != args.recv) copy_tail(static_cast<std::byte*>(args.recv), own, plan.bytes);
-  } else {
-    publish_behind(g, q, header);
-    receive_frames(g, q, header, root, false, static_cast<std::byte*>(args.recv), plan.bytes);
-  }
-  g.finish(q);
-}
-
-void alltoall_framed(Group& g, const Args& args, const Plan& plan) {
-  const std::uint64_t q = g.begin(plan, args), header = Group::header_of(q, plan);
-  send_each(g, q, header, args.send, plan.bytes);
-  receive_each(g, q, header, false, args.recv, static_cast<const std::byte*>(args.send) + static_cast<std::uint64_t>(g.rank()) * plan.bytes, plan.bytes);
-  g.saw_all(q);
-  g.finish(q);
-}
-
-void allreduce_framed(Group& g, const Args& args, const Plan& plan) {
-  const std::uint64_t q = g.begin(plan, args), header = Group::header_of(q, plan);
-  send_one(g, q, header, args.send, plan.bytes);
-  reduce_operands(g, q, header, plan, true, args.send, args.recv);
-  g.finish(q);
-}
-
-void reduce_framed(Group& g, const Args& args, const Plan& plan) {
-  const std::uint64_t q = g.begin(plan, args), header = Group::header_of(q, plan);
-  if (g.rank() == static_cast<int>(plan.call.root)) {
-    publish_behind(g, q, header);
-    reduce_operands(g, q, header, plan, true, args.send, args.recv);
-  } else {
-    send_one(g, q, header, args.send, plan.bytes);
-  }
-  g.finish(q);
-}
-
-void reduce_scatter_framed(Group& g, const Args& args, const Plan& plan) {
-  const std::uint64_t q = g.begin(plan, args), header = Group::header_of(q, plan);
-  send_each(g, q, header, args.send, plan.bytes);
-  reduce_operands(g, q, header, plan, false, static_cast<const std::byte*>(args.send) + static_cast<std::uint64_t>(g.rank()) * plan.bytes, args.recv);
-  g.finish(q);
 }
 
 }  // namespace libcoll::xport::shm

@@ -66,7 +66,8 @@ Group::Group(Host& host, const Shape& shape, int rank, std::span<const std::uint
   mine_ = &peers_[static_cast<std::size_t>(rank)];
   control_ = mine_->control;
   unframed_.resize(areas.size() * framed_max);
-  spins_ = spins_for(host);
+  named_size_ = size_;
+  spins_ = usual_spins_ = spins_for(host);
   pace_.streamed = host.costs().streamed_staging > 0.5;
   yield_us_ = host.config().yield_us;
 }
@@ -75,6 +76,19 @@ void Group::set_groups(std::vector<std::vector<int>> groups) {
   groups_ = std::move(groups);
   for (std::size_t i = 0; i < groups_.size(); ++i)
     if (std::find(groups_[i].begin(), groups_[i].end(), rank_) != groups_[i].end()) my_group_ = i;
+}
+
+void Group::set_names(std::vector<int> ranks, int size) {
+  names_ = std::move(ranks);
+  named_size_ = size;
+}
+
+bool Group::has_free_slot() const {
+  const std::uint64_t q = sequence_ + 1;
+  if (q - safe_ <= slot_count) return true;
+  for (int r = 0; r < size_; ++r)
+    if (r != rank_ && !reached(peers_[static_cast<std::size_t>(r)].control->progress.finished, at_step(q - slot_count, 0))) return false;
+  return true;
 }
 
 std::byte* Group::grow(std::vector<std::byte>& scratch, std::size_t bytes) {
@@ -171,15 +185,15 @@ void Group::mismatch(std::uint64_t q, int r) {
   const detail::Call& a = current_->call;
   const detail::Call& b = theirs.call;
   if (static_cast<std::uint32_t>(slot(q, r).header.load(std::memory_order_acquire)) == refused_signature)
-    refuse(q, r, fmt::format("rank {} refused its own arguments{}{}", r, static_cast<int>(theirs.call.coll) < detail::coll_count ? " of " : "",
+    refuse(q, r, fmt::format("rank {} refused its own arguments{}{}", name_of_rank(r), static_cast<int>(theirs.call.coll) < detail::coll_count ? " of " : "",
                              static_cast<int>(theirs.call.coll) < detail::coll_count ? name_of(theirs.call.coll) : ""));
   std::string what;
   const auto differ = [&](const char* argument, const auto& mine, const auto& other) {
-    what += fmt::format("{}{}: {} here, {} on rank {}", what.empty() ? "" : "; ", argument, mine, other, r);
+    what += fmt::format("{}{}: {} here, {} on rank {}", what.empty() ? "" : "; ", argument, mine, other, name_of_rank(r));
   };
   if (a.coll != b.coll) differ("collective", name_of(a.coll), name_of(b.coll));
   else {
-    if (a.count != b.count && detail::counts_are_hashed(a.coll)) what = fmt::format("counts differ from those of rank {}", r);
+    if (a.count != b.count && detail::counts_are_hashed(a.coll)) what = fmt::format("counts differ from those of rank {}", name_of_rank(r));
     else if (a.count != b.count) differ("count", a.count, b.count);
     if (a.dtype != b.dtype) differ("type", name_of(a.dtype), name_of(b.dtype));
     if (a.op != b.op) differ("operation", name_of(a.op), name_of(b.op));
@@ -197,7 +211,7 @@ void Group::group_mismatch(std::uint64_t q, int leader, std::uint64_t header) {
     for (const int r : group)
       if (wait_slot_header(q, r) != header) mismatch(q, r);
   }
-  refuse(q, leader, fmt::format("rank {}, which leads its group, gave this operation up", leader));
+  refuse(q, leader, fmt::format("rank {}, which leads its group, gave this operation up", name_of_rank(leader)));
 }
 
 std::uint64_t Group::wait_slot_header(std::uint64_t q, int r) {
@@ -207,13 +221,13 @@ std::uint64_t Group::wait_slot_header(std::uint64_t q, int r) {
 }
 
 void Group::refuse(std::uint64_t q, int r, const std::string& text) {
-  const std::string full = fmt::format("libcoll: rank {} of {}: {}: {}", rank_, size_, call_text(), text);
+  const std::string full = fmt::format("libcoll: rank {} of {}: {}: {}", name_of_rank(rank_), named_size_, call_text(), text);
   abandon(q);
   // A peer that has not seen the difference yet may read what was lent: the caller gets it back after that.
   const auto lent = [](Where w) { return w == Where::shared || w == Where::remote; };
   if (lent(slot(q).source) || lent(slot(q).result))
     for (int k = 1; k < size_; ++k) wait_finished(q, after(rank_, k, size_));
-  throw Error(Errc::mismatch, full, r);
+  throw Error(Errc::mismatch, full, name_of_rank(r));
 }
 
 }  // namespace libcoll::xport::shm

@@ -8,10 +8,6 @@
 // Not thread-safe: one thread at a time.
 #pragma once
 
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
-
 #include <cstring>
 #include <span>
 #include <string>
@@ -101,15 +97,16 @@ class Group {
   std::uint64_t header_of(std::uint64_t q) const { return header_of(q, *current_); }
   static std::uint64_t header_of(std::uint64_t q, const Plan& plan) { return (q << 32) | plan.signature; }
   int spins() const { return spins_; }
+  // Operations that must not block: while a function is set, waits call it over and over (it goes away
+  // and comes back) instead of spinning, yielding and sleeping.
+  struct Suspender { void (*function)(void*) = nullptr; void* context = nullptr; };
+  void set_suspender(Suspender s);
+  // How errors call the members: `ranks[r]` of `size` instead of r. Where this group is a part of a communicator.
+  void set_names(std::vector<int> ranks, int size);
+  int name_of_rank(int r) const { return names_.empty() ? r : names_[static_cast<std::size_t>(r)]; }
   // The first polls come back to back: near cores are 50 ns apart, as long as one pause.
   static void relax(int i) {
-    if (i >= 64) {
-#if defined(__x86_64__)
-      _mm_pause();
-#elif defined(__aarch64__)
-      asm volatile("yield");
-#endif
-    }
+    if (i >= 64) pause();
   }
   // Waits for rank r's descriptor of q; throws if r called something else.
   Slot& wait_slot(std::uint64_t q, int r) { return wait_slot(q, r, header_of(q)); }
@@ -118,6 +115,10 @@ class Group {
     if (s.header.load(std::memory_order_acquire) != header) spin_for_slot(s, q, r, header);
     return s;
   }
+  // Whether rank r's descriptor of q is there (whatever r called).
+  bool has_posted(std::uint64_t q, int r) { return reached(slot(q, r).header, q << 32); }
+  // Whether begin() would wait for a peer.
+  bool has_free_slot() const;
   // Everybody's descriptor of q has been seen: all have finished q - 1.
   void saw_all(std::uint64_t q) { safe_ = q - 1; }
 
@@ -188,6 +189,7 @@ class Group {
   std::uint64_t wait_slot_header(std::uint64_t q, int r);  // whatever r called
   [[gnu::noinline]] void spin_for_slot(Slot&, std::uint64_t q, int r, std::uint64_t want);
   void wait_slowly(const std::atomic<std::uint64_t>& word, std::uint64_t value, bool header, int r);
+  void wait_suspended(const std::atomic<std::uint64_t>& word, std::uint64_t value, int r);
   void sleep_on(const std::atomic<std::uint64_t>& word, std::uint64_t value, bool header, int r, long timeout_us);
   void wake(const std::atomic<std::uint64_t>& word, bool header);
   void check_alive(int waiting_for);
@@ -199,7 +201,10 @@ class Group {
   Host& host_;
   Shape shape_;
   int rank_, size_;
-  int spins_ = 0;
+  int spins_ = 0, usual_spins_ = 0;
+  Suspender suspender_;
+  std::vector<int> names_;
+  int named_size_ = 0;
   double yield_us_ = 100;
   std::vector<std::vector<int>> groups_;
   std::size_t my_group_ = 0;

@@ -3,6 +3,9 @@
 #pragma once
 
 #include <sys/types.h>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
 
 #include <atomic>
 #include <memory>
@@ -29,6 +32,7 @@ struct HostOptions {
   Config config;
   std::size_t cache_bytes = std::size_t{1} << 20;  // of one core's own cache
   int cpus = 0;                  // usable CPUs of all local ranks together; 0: unknown
+  bool crowded = false;          // other ranks run on them, too
 };
 
 // Staging memory of one rank, shared by its communicators: one of them holds the lease at a time.
@@ -74,6 +78,14 @@ class Host {
   // See Comm::set_progress_hook.
   struct Hook { void (*function)(void*) = nullptr; void* context = nullptr; };
   Hook hook;
+  // What else this process has to move on while it waits in here (exec::Engine).
+  void set_background(Hook h) { background_ = h; }
+  void set_background_active(bool active) { background_active_.store(active, std::memory_order_relaxed); }
+  bool run_background() const {
+    if (!background_active_.load(std::memory_order_relaxed)) return false;
+    background_.function(background_.context);
+    return true;
+  }
 
  private:
   struct Peer { pid_t pid = 0; bool same_process = false; int pidfd = -1; };
@@ -85,9 +97,19 @@ class Host {
   std::unique_ptr<Heap> heap_;
   std::vector<Peer> peers_;
   bool single_copy_ = false, oversubscribed_ = false, asymmetric_fence_ = false;
+  Hook background_;
+  std::atomic<bool> background_active_{false};
   Costs costs_;
   Staging staging_;
 };
+
+inline void pause() {  // of the CPU, between two polls
+#if defined(__x86_64__)
+  _mm_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
 
 // Reads `bytes` at `address` of another process. False with errno if it cannot.
 bool read_remote(pid_t pid, void* to, std::uint64_t address, std::size_t bytes);

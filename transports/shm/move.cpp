@@ -73,7 +73,7 @@ class Mover {
         f.where = Where::nowhere;
         if (bad_peer_ >= 0) continue;
         bad_peer_ = r;
-        bad_text_ = fmt::format("rank {} has {} bytes for rank {}, which expects {} bytes from it (counts disagree)", r, f.bytes, me_, w.bytes);
+        bad_text_ = fmt::format("rank {} has {} bytes for rank {}, which expects {} bytes from it (counts disagree)", g_.name_of_rank(r), f.bytes, g_.name_of_rank(me_), w.bytes);
       }
       if (f.where == Where::ring) {
         f.pieces = cut(g_.shape(), t_.one_for_all, size_, element_bytes_, t_.offer.cut_for(f.largest_block));

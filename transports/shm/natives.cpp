@@ -278,37 +278,47 @@ bool wants_grouped(const Call& c, const Group& g) {
 Native find_native(const Call& c, const Group& g) {
   const std::uint64_t bytes = static_cast<std::uint64_t>(c.count) * c.element_bytes;
   if (g.size() == 1) return {run_alone, "alone"};
-  const bool framed = c.op != Op::custom && c.algorithm == detail::Algorithm::automatic;
-  const bool one = framed && can_frame(g, true, bytes), each = framed && can_frame(g, false, bytes);
+  const bool may_frame = c.op != Op::custom && c.algorithm == detail::Algorithm::automatic;
+  const bool one = may_frame && can_frame(g, true, bytes), each = may_frame && can_frame(g, false, bytes);
   switch (c.coll) {
-    case Coll::barrier: return wants_grouped(c, g) ? Native{barrier_grouped, "grouped flags"} : Native{barrier_flat, "flat flags"};
-    case Coll::bcast: return one ? Native{bcast_framed, "framed"} : Native{run_bcast, "pull from root"};
+    case Coll::barrier: return wants_grouped(c, g) ? Native{barrier_grouped, "grouped flags"} : Native{barrier_flat, "flat flags", post_barrier, complete_barrier};
+    case Coll::bcast: return one ? framed(c.coll) : Native{run_bcast, "pull from root"};
     case Coll::allreduce:
       if (bytes <= inline_bytes && c.op != Op::custom && c.algorithm != detail::Algorithm::sliced) {
         if (wants_grouped(c, g)) return {allreduce_grouped, "grouped"};
-        return {g.size() == 2 ? allreduce_pair : allreduce_inline, "inline"};
+        return {g.size() == 2 ? allreduce_pair : allreduce_inline, "inline", post_inline, complete_inline};
       }
-      if (one) return {allreduce_framed, "framed"};
+      if (one) return framed(c.coll);
       return wants_direct(c, g, bytes) ? Native{run_allreduce_direct, "direct"} : Native{run_allreduce_sliced, "sliced"};
     case Coll::reduce:
-      if (one) return {reduce_framed, "framed"};
+      if (one) return framed(c.coll);
       return wants_direct(c, g, bytes) ? Native{run_reduce_direct, "direct"} : Native{run_reduce_sliced, "sliced"};
     case Coll::reduce_scatter_block:
-      if (each) return {reduce_scatter_framed, "framed"};
+      if (each) return framed(c.coll);
       return {run_reduce_scatter, "sliced"};
     case Coll::reduce_scatter: return {run_reduce_scatter, "sliced"};
-    case Coll::allgather: return one ? Native{allgather_framed, "framed"} : Native{run_allgather, "pull"};
+    case Coll::allgather: return one ? framed(c.coll) : Native{run_allgather, "pull"};
     case Coll::allgatherv: return {run_allgatherv, "pull"};
-    case Coll::gather: return one ? Native{gather_framed, "framed"} : Native{run_gather, "pull by root"};
+    case Coll::gather: return one ? framed(c.coll) : Native{run_gather, "pull by root"};
     case Coll::gatherv: return {run_gatherv, "pull by root"};
-    case Coll::scatter: return each ? Native{scatter_framed, "framed"} : Native{run_scatter, "pull from root"};
+    case Coll::scatter: return each ? framed(c.coll) : Native{run_scatter, "pull from root"};
     case Coll::scatterv: return {run_scatterv, "pull from root"};
-    case Coll::alltoall: return each ? Native{alltoall_framed, "framed"} : Native{run_alltoall, "pull"};
+    case Coll::alltoall: return each ? framed(c.coll) : Native{run_alltoall, "pull"};
     case Coll::alltoallv: return {run_alltoallv, "pull"};
     case Coll::scan:
     case Coll::exscan: return {run_scan, "direct"};
   }
   return {};
+}
+
+bool can_complete(Group& g, std::uint64_t q, const Plan& plan) {
+  const Coll coll = plan.call.coll;
+  const int root = static_cast<int>(plan.call.root);
+  if (coll == Coll::bcast || coll == Coll::scatter) return g.rank() == root || g.has_posted(q, root);
+  if ((coll == Coll::gather || coll == Coll::reduce) && g.rank() != root) return true;
+  for (int r = 0; r < g.size(); ++r)
+    if (r != g.rank() && !g.has_posted(q, r)) return false;
+  return true;
 }
 
 }  // namespace libcoll::xport::shm

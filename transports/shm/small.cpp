@@ -30,30 +30,44 @@ inline void copy_small(void* to, const void* from, std::uint64_t n) {
 }  // namespace
 
 // Everybody stores a line, everybody reads all lines: one hop.
-void barrier_flat(Group& g, const Args& args, const Plan& plan) {
-  const std::uint64_t q = g.begin(plan, args), header = Group::header_of(q, plan);
+std::uint64_t post_barrier(Group& g, const Args& args, const Plan& plan) {
+  const std::uint64_t q = g.begin(plan, args);
   Slot& mine = g.slot(q);
   mine.source = Where::nowhere;
-  g.publish(mine, header);
+  g.publish(mine, Group::header_of(q, plan));
+  return q;
+}
+
+void complete_barrier(Group& g, std::uint64_t q, const Args&, const Plan& plan) {
+  const std::uint64_t header = Group::header_of(q, plan);
   for (int k = 1, n = g.size(); k < n; ++k) g.wait_slot(q, after(g.rank(), k, n), header);
   g.saw_all(q);
   g.finish(q);
 }
 
+void barrier_flat(Group& g, const Args& args, const Plan& plan) { complete_barrier(g, post_barrier(g, args, plan), args, plan); }
+
 // The payload travels in the line that announces it: one hop, no acknowledgement.
-void allreduce_inline(Group& g, const Args& args, const Plan& plan) {
+std::uint64_t post_inline(Group& g, const Args& args, const Plan& plan) {
   const std::uint64_t q = g.begin(plan, args);
   Slot& mine = g.slot(q);
   copy_small(mine.payload, args.send, plan.bytes);
   mine.source = Where::inlined;
-  g.publish(q);
+  g.publish(mine, Group::header_of(q, plan));
+  return q;
+}
+
+void complete_inline(Group& g, std::uint64_t q, const Args& args, const Plan& plan) {
+  const std::uint64_t header = Group::header_of(q, plan);
   const int n = g.size(), me = g.rank();
   const void** operands = g.operands.data();
-  for (int r = 0; r < n; ++r) operands[r] = r == me ? mine.payload : g.wait_slot(q, r).payload;
+  for (int r = 0; r < n; ++r) operands[r] = r == me ? g.slot(q).payload : g.wait_slot(q, r, header).payload;
   plan.reduce_small(args.recv, operands, n, static_cast<std::size_t>(plan.call.count), n);
   g.saw_all(q);
   g.finish(q);
 }
+
+void allreduce_inline(Group& g, const Args& args, const Plan& plan) { complete_inline(g, post_inline(g, args, plan), args, plan); }
 
 // The same for two ranks, without the loop and with as few loads as it takes.
 void allreduce_pair(Group& g, const Args& args, const Plan& plan) {

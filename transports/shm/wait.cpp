@@ -52,25 +52,52 @@ void Group::sleep_on(const std::atomic<std::uint64_t>& word, std::uint64_t value
   sleepers.fetch_sub(1, std::memory_order_relaxed);
 }
 
+void Group::set_suspender(Suspender s) {
+  suspender_ = s;
+  spins_ = s.function != nullptr ? 0 : usual_spins_;
+}
+
+// Somebody else decides when to look again. Time passes while nobody does: only what was looked at
+// for that long counts against the limit.
+void Group::wait_suspended(const std::atomic<std::uint64_t>& word, std::uint64_t value, int r) {
+  constexpr unsigned check_every = 1024;
+  constexpr double longest_gap_us = 1e5;
+  const double limit_us = (timeout_s_ > 0 ? timeout_s_ : host_.config().timeout_s) * 1e6;
+  Clock::time_point last{};
+  double waited_us = 0;
+  for (unsigned i = 0; !reached(word, value); ++i) {
+    suspender_.function(suspender_.context);
+    if ((i + 1) % check_every != 0) continue;
+    const Clock::time_point now = Clock::now();
+    if (i >= check_every) waited_us += std::min(std::chrono::duration<double, std::micro>(now - last).count(), longest_gap_us);
+    last = now;
+    check_alive(r);
+    if (waited_us > limit_us)
+      give_up(Errc::timeout, r, fmt::format("rank {} did not arrive within {:g} s ({})", name_of_rank(r), limit_us / 1e6, where_is(r)));
+  }
+}
+
 void Group::wait_slowly(const std::atomic<std::uint64_t>& word, std::uint64_t value, bool header, int r) {
+  if (suspender_.function != nullptr) return wait_suspended(word, value, r);
   const Clock::time_point start = Clock::now();
   const Host::Hook hook = host_.hook;
   while (microseconds_since(start) < yield_us_) {
     sched_yield();
     if (reached(word, value)) return;
     if (hook.function) hook.function(hook.context);
+    host_.run_background();
   }
   const double limit_s = timeout_s_ > 0 ? timeout_s_ : host_.config().timeout_s;
   // Sleeps grow to 50 ms: a dead peer is noticed well within a second. With a progress hook the
   // sleep stays short, because nobody wakes us for the hook's sake.
   for (long sleep_us = 500;; sleep_us = std::min(sleep_us * 2, 50000L)) {
     if (reached(word, value)) return;
-    sleep_on(word, value, header, r, hook.function ? 200 : sleep_us);
+    sleep_on(word, value, header, r, hook.function || host_.run_background() ? 200 : sleep_us);
     if (reached(word, value)) return;
     check_alive(r);
     if (hook.function) hook.function(hook.context);
     if (microseconds_since(start) > limit_s * 1e6)
-      give_up(Errc::timeout, r, fmt::format("rank {} did not arrive within {:g} s ({})", r, limit_s, where_is(r)));
+      give_up(Errc::timeout, r, fmt::format("rank {} did not arrive within {:g} s ({})", name_of_rank(r), limit_s, where_is(r)));
   }
 }
 
@@ -91,18 +118,18 @@ void Group::check_alive(int waiting_for) {
     const Control& c = *peer(r).control;
     if (const std::uint32_t culprit = c.gave_up_on.load(std::memory_order_acquire); culprit != 0) {
       const int lost = static_cast<int>(culprit) - 1;
-      give_up(Errc::peer_lost, lost, fmt::format("rank {} was lost (reported by rank {})", lost, r));
+      give_up(Errc::peer_lost, lost, fmt::format("rank {} was lost (reported by rank {})", name_of_rank(lost), name_of_rank(r)));
     }
     // A rank that finished this operation may well have left.
     const bool owes_us = static_cast<std::int64_t>(c.progress.finished.load(std::memory_order_acquire) - at_step(sequence_, 0)) < 0;
-    if (owes_us && host_.lost(peer(r).local)) give_up(Errc::peer_lost, r, fmt::format("rank {} (pid {}) died", r, peer(r).pid));
+    if (owes_us && host_.lost(peer(r).local)) give_up(Errc::peer_lost, r, fmt::format("rank {} (pid {}) died", name_of_rank(r), peer(r).pid));
   }
 }
 
 void Group::peer_unreadable(int r) {
   const int error = errno;
   check_alive(r);
-  give_up(Errc::peer_lost, r, fmt::format("memory of rank {} (pid {}) cannot be read any more: {}", r, peer(r).pid, std::strerror(error)));
+  give_up(Errc::peer_lost, r, fmt::format("memory of rank {} (pid {}) cannot be read any more: {}", name_of_rank(r), peer(r).pid, std::strerror(error)));
 }
 
 std::string Group::where_is(int r) const {
@@ -116,9 +143,9 @@ std::string Group::where_is(int r) const {
 
 void Group::give_up(Errc code, int r, const std::string& what) {
   mine_->control->gave_up_on.store(static_cast<std::uint32_t>(r) + 1, std::memory_order_release);
-  broken_ = fmt::format("libcoll: rank {} of {}: {}: {}", rank_, size_, call_text(), what);
+  broken_ = fmt::format("libcoll: rank {} of {}: {}: {}", name_of_rank(rank_), named_size_, call_text(), what);
   safe_ = sequence_ - (std::uint64_t{1} << 62);  // begin() then never takes its quick way again
-  throw Error(code, broken_, r);
+  throw Error(code, broken_, name_of_rank(r));
 }
 
 }  // namespace libcoll::xport::shm

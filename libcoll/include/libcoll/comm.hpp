@@ -12,6 +12,7 @@
 #include "libcoll/bootstrap.hpp"
 #include "libcoll/config.hpp"
 #include "libcoll/error.hpp"
+#include "libcoll/request.hpp"
 #include "libcoll/topology.hpp"
 #include "libcoll/types.hpp"
 
@@ -25,9 +26,10 @@ enum class Determinism : std::uint8_t { fast, run_to_run, placement };
 
 // Per-call options; must be equal on all ranks. comm.allreduce(..., {.algorithm = "sliced"}).
 struct CallOptions {
-  // "" lets the library choose; else "direct" (allreduce, reduce: one hop, everyone reads everything),
-  // "sliced" (allreduce, reduce: everyone reduces a slice) or "grouped" (barrier, allreduce up to 48
-  // bytes: by way of group leaders).
+  // "" lets the library choose. Inside a host: "direct" (allreduce, reduce: one hop, everyone reads
+  // everything), "sliced" (allreduce, reduce: everyone reduces a slice) or "grouped" (barrier, allreduce
+  // up to 48 bytes: by way of group leaders). Else a recipe, "ring" or "host/rabenseifner:slices=all"
+  // (docs/algorithms.md).
   std::string_view algorithm = {};
   Determinism determinism = Determinism::fast;
   double timeout_s = 0;                          // 0: the communicator's
@@ -124,6 +126,45 @@ class LIBCOLL_API Comm {
   void scan(const void* send, void* recv, Count count, DType type, ReduceOp op, const CallOptions& = {});
   // Rank 0's recv is left as it was.
   void exscan(const void* send, void* recv, Count count, DType type, ReduceOp op, const CallOptions& = {});
+
+  // -- Started collectives: the same, but they return at once (request.hpp). Buffers must stay as they are
+  //    until the request is done; counts and displacements are copied. Several may be under way, started
+  //    in the same order on all ranks, also beside blocking ones.
+  Request ibarrier(const CallOptions& = {});
+  Request ibcast(void* buffer, Count count, DType type, int root, const CallOptions& = {});
+  Request ireduce(const void* send, void* recv, Count count, DType type, ReduceOp op, int root, const CallOptions& = {});
+  Request iallreduce(const void* send, void* recv, Count count, DType type, ReduceOp op, const CallOptions& = {});
+  Request ireduce_scatter_block(const void* send, void* recv, Count count, DType type, ReduceOp op, const CallOptions& = {});
+  Request ireduce_scatter(const void* send, void* recv, std::span<const Count> counts, DType type, ReduceOp op, const CallOptions& = {});
+  Request iallgather(const void* send, void* recv, Count count, DType type, const CallOptions& = {});
+  Request iallgatherv(const void* send, Count send_count, void* recv, std::span<const Count> counts, std::span<const Count> displs, DType type, const CallOptions& = {});
+  Request igather(const void* send, void* recv, Count count, DType type, int root, const CallOptions& = {});
+  Request igatherv(const void* send, Count send_count, void* recv, std::span<const Count> counts, std::span<const Count> displs, DType type, int root, const CallOptions& = {});
+  Request iscatter(const void* send, void* recv, Count count, DType type, int root, const CallOptions& = {});
+  Request iscatterv(const void* send, std::span<const Count> counts, std::span<const Count> displs, void* recv, Count recv_count, DType type, int root, const CallOptions& = {});
+  Request ialltoall(const void* send, void* recv, Count count, DType type, const CallOptions& = {});
+  Request ialltoallv(const void* send, std::span<const Count> send_counts, std::span<const Count> send_displs, void* recv, std::span<const Count> recv_counts, std::span<const Count> recv_displs, DType type, const CallOptions& = {});
+  Request iscan(const void* send, void* recv, Count count, DType type, ReduceOp op, const CallOptions& = {});
+  Request iexscan(const void* send, void* recv, Count count, DType type, ReduceOp op, const CallOptions& = {});
+
+  // -- Persistent collectives: everything but the data is settled now, start() only runs it. Not
+  //    collective by themselves; starts are, in the same order on all ranks.
+  Persistent plan_barrier(const CallOptions& = {});
+  Persistent plan_bcast(void* buffer, Count count, DType type, int root, const CallOptions& = {});
+  Persistent plan_reduce(const void* send, void* recv, Count count, DType type, ReduceOp op, int root, const CallOptions& = {});
+  Persistent plan_allreduce(const void* send, void* recv, Count count, DType type, ReduceOp op, const CallOptions& = {});
+  Persistent plan_reduce_scatter_block(const void* send, void* recv, Count count, DType type, ReduceOp op, const CallOptions& = {});
+  Persistent plan_reduce_scatter(const void* send, void* recv, std::span<const Count> counts, DType type, ReduceOp op, const CallOptions& = {});
+  Persistent plan_allgather(const void* send, void* recv, Count count, DType type, const CallOptions& = {});
+  Persistent plan_allgatherv(const void* send, Count send_count, void* recv, std::span<const Count> counts, std::span<const Count> displs, DType type, const CallOptions& = {});
+  Persistent plan_gather(const void* send, void* recv, Count count, DType type, int root, const CallOptions& = {});
+  Persistent plan_gatherv(const void* send, Count send_count, void* recv, std::span<const Count> counts, std::span<const Count> displs, DType type, int root, const CallOptions& = {});
+  Persistent plan_scatter(const void* send, void* recv, Count count, DType type, int root, const CallOptions& = {});
+  Persistent plan_scatterv(const void* send, std::span<const Count> counts, std::span<const Count> displs, void* recv, Count recv_count, DType type, int root, const CallOptions& = {});
+  Persistent plan_alltoall(const void* send, void* recv, Count count, DType type, const CallOptions& = {});
+  Persistent plan_alltoallv(const void* send, std::span<const Count> send_counts, std::span<const Count> send_displs, void* recv, std::span<const Count> recv_counts, std::span<const Count> recv_displs, DType type, const CallOptions& = {});
+  Persistent plan_scan(const void* send, void* recv, Count count, DType type, ReduceOp op, const CallOptions& = {});
+  Persistent plan_exscan(const void* send, void* recv, Count count, DType type, ReduceOp op, const CallOptions& = {});
 
   // -- Typed forms: the type and count come from the spans; sizes are checked.
   template <class T> void bcast(std::span<T> buffer, int root, const CallOptions& o = {}) {

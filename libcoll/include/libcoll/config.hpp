@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 
 #include "libcoll/types.hpp"
@@ -33,8 +34,19 @@ struct Config {
   // LIBCOLL_CHECK=on|off: before every collective compare operation, count, type and root across
   // ranks with an extra exchange and name the odd one out, also where a rooted call would not notice.
   bool check = false;
-  // LIBCOLL_HIERARCHY=file: a hierarchy (JSON) to use in place of the probed one.
+  // LIBCOLL_HIERARCHY=file: a hierarchy (JSON) to use in place of the probed one. Its groups of level
+  // host count as hosts: ranks of different ones do not share memory.
   std::string hierarchy_file;
+  // LIBCOLL_NETWORK=auto|on: `auto` sets UCX up where ranks are on several hosts, or where an algorithm
+  // below is set; `on` also for ranks of one host, so that calls may ask for algorithms that send messages.
+  std::string network = "auto";
+  // LIBCOLL_PROGRESS_THREAD=on|off: a thread that moves non-blocking collectives on.
+  bool progress_thread = false;
+  // LIBCOLL_TUNING=file: which algorithms were measured to be best (coll-bench --all-algorithms --tune).
+  std::string tuning_file;
+  // LIBCOLL_ALLREDUCE=ring, LIBCOLL_BCAST=host/k_nomial:radix=4, ...: the algorithm of a collective, by
+  // its name in small letters ("allreduce" -> "ring"). See docs/algorithms.md.
+  std::map<std::string, std::string> algorithms;
 
   // Reads the variables above; throws Error{invalid_argument} naming the variable and its value.
   LIBCOLL_API static Config from_environment();

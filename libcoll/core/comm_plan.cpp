@@ -1,0 +1,188 @@
+// From a call to a plan.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "libcoll/core/arguments.hpp"
+#include "libcoll/core/recipes.hpp"
+#include "libcoll/schedule/verify.hpp"
+#include "transports/shm/natives.hpp"
+#include "transports/shm/source.hpp"
+
+namespace libcoll::detail {
+
+namespace shm = xport::shm;
+
+namespace {
+
+// What ranks compare of each other's calls: everything but their own buffer layout. Never all ones,
+// which announces a refused call.
+std::uint32_t signature_of(Call call) {
+  call.in_place = 0;
+  std::uint64_t h = 0;
+  if (call.recipe != 0) h = std::hash<std::string>()(recipe_text(call.recipe)), call.recipe = 0;
+  const CallWords k = words_of(call);
+  for (const std::uint64_t w : k.w) h = (h ^ w) * 0x9e3779b97f4a7c15u, h ^= h >> 29;
+  const auto s = static_cast<std::uint32_t>(h >> 32);
+  return s == shm::refused_signature ? 0 : s;
+}
+
+
+void run_program(shm::Group&, const Args& args, const Plan& plan) { plan.program->queue->run(plan, args); }
+
+}  // namespace
+
+void CommImpl::validate(const Call& call) {
+  const auto dtype = static_cast<int>(call.dtype);
+  if (!counts_are_hashed(call.coll)) require_count(*this, call.coll, call.count, call.element_bytes, static_cast<std::uint64_t>(size()));
+  if (dtype >= dtype_count) refuse(call.coll, fmt::format("type {} is unknown", dtype));
+  if (call.root >= static_cast<std::uint32_t>(size()))
+    refuse(call.coll, fmt::format("root is {}; it must be from 0 to {}", static_cast<std::int32_t>(call.root), size() - 1));
+  const bool can_slice = call.coll == Coll::allreduce || call.coll == Coll::reduce;
+  const bool can_group = call.coll == Coll::barrier || (call.coll == Coll::allreduce && call.op != Op::custom &&
+                                                        static_cast<std::uint64_t>(call.count) * call.element_bytes <= shm::inline_bytes);
+  if (call.algorithm != Algorithm::automatic && !(call.algorithm == Algorithm::grouped ? can_group : can_slice))
+    refuse(call.coll, fmt::format("algorithm {} is not available for this call", name_of(call.algorithm)));
+  const bool reduces = call.coll == Coll::reduce || call.coll == Coll::allreduce || call.coll == Coll::scan || call.coll == Coll::exscan ||
+                       call.coll == Coll::reduce_scatter || call.coll == Coll::reduce_scatter_block;
+  if (!reduces) return;
+  if (static_cast<int>(call.op) > op_count) refuse(call.coll, fmt::format("operation {} is unknown", static_cast<int>(call.op)));
+  if (call.op != Op::custom && !is_defined(call.op, call.dtype))
+    refuse(call.coll, fmt::format("operation {} is not defined on type {}", name_of(call.op), name_of(call.dtype)));
+  if (call.op == Op::avg && (call.coll == Coll::scan || call.coll == Coll::exscan))
+    refuse(call.coll, "operation avg makes no sense in a scan: ranks would divide partial sums by the number of all ranks");
+  const std::uint64_t most = shm::largest_piece(group_->shape(), size() - 1);
+  if (call.element_bytes > most) refuse(call.coll, fmt::format("elements of {} bytes are too large; at most {} on {} ranks", call.element_bytes, most, size()));
+}
+
+// Once nothing is under way.
+const Plan& CommImpl::settled_plan(const Call& call, std::span<const Count> counts) {
+  queue_->drain();
+  return plan_to_start(call, counts);
+}
+
+const Plan& CommImpl::plan_to_start(const Call& call, std::span<const Count> counts) {
+  const Plan* p = plans_.find(call);
+  // Schedules of unequal blocks hold for the counts they were made for; their hash alone is not enough.
+  if (p != nullptr && (p->program == nullptr || std::equal(counts.begin(), counts.end(), p->program->counts.begin(), p->program->counts.end()))) return *p;
+  return make_plan(call, counts);
+}
+
+Plan CommImpl::native_plan(const Call& call) {
+  Plan p{.call = call, .group = group_, .signature = signature_of(call)};
+  if (!counts_are_hashed(call.coll)) p.bytes = static_cast<std::uint64_t>(call.count) * call.element_bytes;
+  if (call.op != Op::custom) {
+    p.reduce = kernels::find_reduce(call.dtype, call.op);
+    p.reduce_small = kernels::find_reduce_small(call.dtype, call.op);
+  }
+  const shm::Native native = shm::find_native(call, *group_);
+  p.run = native.run;
+  p.shape = native.shape;
+  p.post = native.post;
+  p.complete = native.complete;
+  return p;
+}
+
+const Plan& CommImpl::make_plan(const Call& call, std::span<const Count> counts) {
+  if (!broken().empty()) throw Error(Errc::closed, fmt::format("libcoll: the communicator is broken since: {}", broken()));
+  validate(call);
+  Plan p;
+  std::shared_ptr<exec::Program> program;
+  if (local() && wish_for(call).recipe.empty()) {
+    p = native_plan(call);
+  } else {
+    program = make_program(call, counts);
+    p = Plan{.call = call, .run = run_program, .group = group_, .signature = signature_of(call), .program = program.get(), .shape = program->text.c_str()};
+    if (!counts_are_hashed(call.coll)) p.bytes = static_cast<std::uint64_t>(call.count) * call.element_bytes;
+  }
+  if (world_->config.check && size() > 1) {
+    check_across_ranks(call);
+    uncached_program_ = program;
+    return uncached_ = p;
+  }
+  return plans_.insert(p, std::move(program));
+}
+
+sched::Problem CommImpl::problem_of(const Call& call, std::span<const Count> counts) const {
+  sched::Problem p;
+  p.coll = call.coll;
+  p.size = size_;
+  p.root = call.root < static_cast<std::uint32_t>(size_) ? static_cast<int>(call.root) : 0;
+  if (!counts_are_hashed(call.coll)) p.count = call.count;
+  p.counts.assign(counts.begin(), counts.end());
+  p.commutative = call.op != Op::custom || call.commutative != 0;
+  p.averages = call.op == Op::avg;
+  p.determinism = static_cast<Determinism>(call.determinism);
+  p.in_place = call.in_place != 0 && !exec::runs_apart(call);
+  for (const exec::NativeGroup& g : groups_) p.groups.push_back(g.ranks);
+  p.levels = levels_;
+  return p;
+}
+
+planning::Wish CommImpl::wish_for(const Call& call) const {
+  if (call.recipe != 0) return {recipe_text(call.recipe), "caller"};
+  const auto set = world_->config.algorithms.find(name_of(call.coll));
+  // The library's own exchanges are nobody's allgather.
+  if (set != world_->config.algorithms.end() && call.root != ~std::uint32_t{0}) return {set->second, "environment"};
+  return {};
+}
+
+std::shared_ptr<exec::Program> CommImpl::make_program(const Call& call, std::span<const Count> counts) {
+  const sched::Problem problem = problem_of(call, counts);
+  const planning::Wish wish = wish_for(call);
+  const auto choice = planning::choose(problem, wish, world_->tuning ? &*world_->tuning : nullptr, world_->costs, exec::runs_wide(call) ? static_cast<std::uint32_t>(sizeof(float)) : call.element_bytes);
+  if (!choice) {
+    if (choice.error().code == Errc::invalid_argument) refuse(call.coll, choice.error().text);
+    throw Error(choice.error().code, fmt::format("libcoll: rank {} of {}: {}", rank_, size_, choice.error().text));
+  }
+#ifndef NDEBUG
+  std::vector<sched::Schedule> all;
+  for (int r = 0; r < size_; ++r) all.push_back(algo::build(problem, choice->recipe, r));
+  if (const auto proof = sched::verify(problem, all); !proof)
+    throw Error(Errc::internal, fmt::format("libcoll: {} by {} is wrong: {}", name_of(call.coll), algo::to_text(choice->recipe), proof.error().text));
+#endif
+  auto schedule = algo::build(problem, choice->recipe, rank_);
+  const auto is_message = [](const sched::Step& s) { return s.kind == sched::Kind::send || s.kind == sched::Kind::recv; };
+  if (world_->engine->messenger() == nullptr && std::any_of(schedule.steps.begin(), schedule.steps.end(), is_message))
+    refuse(call.coll, fmt::format("algorithm \"{}\" sends messages, and all ranks are on one host: set LIBCOLL_NETWORK=on", algo::to_text(choice->recipe)));
+  auto program = exec::compile(call, signature_of(call), std::move(schedule), groups_, world_ranks_, counts);
+  program->queue = queue_.get();
+  program->text = algo::to_text(choice->recipe);
+  return program;
+}
+
+void CommImpl::allgather_bytes(const void* send, void* recv, std::size_t bytes) {
+  // No caller's allgather has this root: the two are never taken for each other.
+  const Call call{.coll = Coll::allgather, .dtype = DType::byte, .root = ~std::uint32_t{0}, .count = static_cast<std::int64_t>(bytes)};
+  queue_->drain();
+  const Plan* p = plans_.find(call);
+  if (p == nullptr && local()) p = &plans_.insert(native_plan(call));
+  if (p == nullptr) {
+    auto program = make_program(call, {});
+    p = &plans_.insert({.call = call, .run = run_program, .group = group_, .signature = signature_of(call), .bytes = bytes, .program = program.get()}, program);
+  }
+  p->run(*group_, {.send = send, .recv = recv}, *p);
+}
+
+// LIBCOLL_CHECK: the odd ones are those that differ from the most frequent call.
+void CommImpl::check_across_ranks(const Call& call) {
+  Call mine = call;
+  mine.in_place = 0;
+  std::vector<Call> all(static_cast<std::size_t>(size()));
+  allgather_bytes(&mine, all.data(), sizeof mine);
+  const auto votes = [&](const Call& c) { return std::count(all.begin(), all.end(), c); };
+  const auto usual = std::max_element(all.begin(), all.end(), [&](const Call& a, const Call& b) { return votes(a) < votes(b); });
+  std::string odd;
+  int first = -1;
+  for (int r = 0; r < size(); ++r) {
+    const Call& c = all[static_cast<std::size_t>(r)];
+    if (c == *usual) continue;
+    if (first < 0) first = r;
+    odd += fmt::format("; rank {}: {}", r, to_text(c));
+  }
+  if (first >= 0)
+    throw Error(Errc::mismatch, fmt::format("libcoll: rank {} of {}: ranks disagree (LIBCOLL_CHECK): most call {}{}", rank(), size(), to_text(*usual), odd), first);
+}
+
+
+}  // namespace libcoll::detail

@@ -1,0 +1,190 @@
+// Started and persistent collectives.
+#include "libcoll/core/prepare_vector.hpp"
+#include "libcoll/request.hpp"
+
+namespace libcoll {
+
+using detail::Args;
+using detail::Call;
+using detail::Coll;
+using detail::CommImpl;
+using detail::Plan;
+
+namespace detail {
+
+namespace {
+
+struct StartNow {
+  CommImpl& c;
+  const Plan& plan(const Call& call, std::span<const Count> counts = {}) const { return c.plan_to_start(call, counts); }
+  Request operator()(const Plan& plan, const Args& args) const {
+    exec::Queue& queue = *c.queue();
+    exec::Operation* op = queue.take();
+    op->set(plan, args, c.size());
+    Request request(c.queue(), op);
+    queue.start(*op);
+    return request;
+  }
+};
+
+struct Prepare {
+  CommImpl& c;
+  const Plan& plan(const Call& call, std::span<const Count> counts = {}) const { return c.plan_to_start(call, counts); }
+  Persistent operator()(const Plan& plan, const Args& args) const {
+    exec::Operation* op = c.queue()->take();
+    op->set(plan, args, c.size());
+    return Persistent(c.queue(), op);
+  }
+};
+
+}  // namespace
+}  // namespace detail
+
+using detail::Prepare;
+using detail::StartNow;
+
+Request Comm::ibarrier(const CallOptions& o) {
+  CommImpl& c = impl();
+  return detail::prepare_barrier(c, o, StartNow{c});
+}
+Persistent Comm::plan_barrier(const CallOptions& o) {
+  CommImpl& c = impl();
+  return detail::prepare_barrier(c, o, Prepare{c});
+}
+
+Request Comm::ibcast(void* buffer, Count count, DType type, int root, const CallOptions& o) {
+  CommImpl& c = impl();
+  return detail::prepare_bcast(c, buffer, count, type, root, o, StartNow{c});
+}
+Persistent Comm::plan_bcast(void* buffer, Count count, DType type, int root, const CallOptions& o) {
+  CommImpl& c = impl();
+  return detail::prepare_bcast(c, buffer, count, type, root, o, Prepare{c});
+}
+
+Request Comm::ireduce(const void* send, void* recv, Count count, DType type, ReduceOp op, int root, const CallOptions& o) {
+  CommImpl& c = impl();
+  return detail::prepare_reduce(c, send, recv, count, type, op, root, o, StartNow{c});
+}
+Persistent Comm::plan_reduce(const void* send, void* recv, Count count, DType type, ReduceOp op, int root, const CallOptions& o) {
+  CommImpl& c = impl();
+  return detail::prepare_reduce(c, send, recv, count, type, op, root, o, Prepare{c});
+}
+
+Request Comm::iallreduce(const void* send, void* recv, Count count, DType type, ReduceOp op, const CallOptions& o) {
+  CommImpl& c = impl();
+  return detail::prepare_allreduce(c, send, recv, count, type, op, o, StartNow{c});
+}
+Persistent Comm::plan_allreduce(const void* send, void* recv, Count count, DType type, ReduceOp op, const CallOptions& o) {
+  CommImpl& c = impl();
+  return detail::prepare_allreduce(c, send, recv, count, type, op, o, Prepare{c});
+}
+
+Request Comm::ireduce_scatter_block(const void* send, void* recv, Count count, DType type, ReduceOp op, const CallOptions& o) {
+  CommImpl& c = impl();
+  return detail::prepare_reduce_scatter_block(c, send, recv, count, type, op, o, StartNow{c});
+}
+Persistent Comm::plan_reduce_scatter_block(const void* send, void* recv, Count count, DType type, ReduceOp op, const CallOptions& o) {
+  CommImpl& c = impl();
+  return detail::prepare_reduce_scatter_block(c, send, recv, count, type, op, o, Prepare{c});
+}
+
+Request Comm::ireduce_scatter(const void* send, void* recv, std::span<const Count> counts, DType type, ReduceOp op, const CallOptions& o) {
+  CommImpl& c = impl();
+  return detail::prepare_reduce_scatter(c, send, recv, counts, type, op, o, StartNow{c});
+}
+Persistent Comm::plan_reduce_scatter(const void* send, void* recv, std::span<const Count> counts, DType type, ReduceOp op, const CallOptions& o) {
+  CommImpl& c = impl();
+  return detail::prepare_reduce_scatter(c, send, recv, counts, type, op, o, Prepare{c});
+}
+
+Request Comm::iallgather(const void* send, void* recv, Count count, DType type, const CallOptions& o) {
+  CommImpl& c = impl();
+  return detail::prepare_allgather(c, send, recv, count, type, o, StartNow{c});
+}
+Persistent Comm::plan_allgather(const void* send, void* recv, Count count, DType type, const CallOptions& o) {
+  CommImpl& c = impl();
+  return detail::prepare_allgather(c, send, recv, count, type, o, Prepare{c});
+}
+
+Request Comm::iallgatherv(const void* send, Count send_count, void* recv, std::span<const Count> counts, std::span<const Count> displs, DType type, const CallOptions& o) {
+  CommImpl& c = impl();
+  return detail::prepare_allgatherv(c, send, send_count, recv, counts, displs, type, o, StartNow{c});
+}
+Persistent Comm::plan_allgatherv(const void* send, Count send_count, void* recv, std::span<const Count> counts, std::span<const Count> displs, DType type, const CallOptions& o) {
+  CommImpl& c = impl();
+  return detail::prepare_allgatherv(c, send, send_count, recv, counts, displs, type, o, Prepare{c});
+}
+
+Request Comm::igather(const void* send, void* recv, Count count, DType type, int root, const CallOptions& o) {
+  CommImpl& c = impl();
+  return detail::prepare_gather(c, send, recv, count, type, root, o, StartNow{c});
+}
+Persistent Comm::plan_gather(const void* send, void* recv, Count count, DType type, int root, const CallOptions& o) {
+  CommImpl& c = impl();
+  return detail::prepare_gather(c, send, recv, count, type, root, o, Prepare{c});
+}
+
+Request Comm::igatherv(const void* send, Count send_count, void* recv, std::span<const Count> counts, std::span<const Count> displs, DType type, int root, const CallOptions& o) {
+  CommImpl& c = impl();
+  return detail::prepare_gatherv(c, send, send_count, recv, counts, displs, type, root, o, StartNow{c});
+}
+Persistent Comm::plan_gatherv(const void* send, Count send_count, void* recv, std::span<const Count> counts, std::span<const Count> displs, DType type, int root, const CallOptions& o) {
+  CommImpl& c = impl();
+  return detail::prepare_gatherv(c, send, send_count, recv, counts, displs, type, root, o, Prepare{c});
+}
+
+Request Comm::iscatter(const void* send, void* recv, Count count, DType type, int root, const CallOptions& o) {
+  CommImpl& c = impl();
+  return detail::prepare_scatter(c, send, recv, count, type, root, o, StartNow{c});
+}
+Persistent Comm::plan_scatter(const void* send, void* recv, Count count, DType type, int root, const CallOptions& o) {
+  CommImpl& c = impl();
+  return detail::prepare_scatter(c, send, recv, count, type, root, o, Prepare{c});
+}
+
+Request Comm::iscatterv(const void* send, std::span<const Count> counts, std::span<const Count> displs, void* recv, Count recv_count, DType type, int root, const CallOptions& o) {
+  CommImpl& c = impl();
+  return detail::prepare_scatterv(c, send, counts, displs, recv, recv_count, type, root, o, StartNow{c});
+}
+Persistent Comm::plan_scatterv(const void* send, std::span<const Count> counts, std::span<const Count> displs, void* recv, Count recv_count, DType type, int root, const CallOptions& o) {
+  CommImpl& c = impl();
+  return detail::prepare_scatterv(c, send, counts, displs, recv, recv_count, type, root, o, Prepare{c});
+}
+
+Request Comm::ialltoall(const void* send, void* recv, Count count, DType type, const CallOptions& o) {
+  CommImpl& c = impl();
+  return detail::prepare_alltoall(c, send, recv, count, type, o, StartNow{c});
+}
+Persistent Comm::plan_alltoall(const void* send, void* recv, Count count, DType type, const CallOptions& o) {
+  CommImpl& c = impl();
+  return detail::prepare_alltoall(c, send, recv, count, type, o, Prepare{c});
+}
+
+Request Comm::ialltoallv(const void* send, std::span<const Count> send_counts, std::span<const Count> send_displs, void* recv, std::span<const Count> recv_counts, std::span<const Count> recv_displs, DType type, const CallOptions& o) {
+  CommImpl& c = impl();
+  return detail::prepare_alltoallv(c, send, send_counts, send_displs, recv, recv_counts, recv_displs, type, o, StartNow{c});
+}
+Persistent Comm::plan_alltoallv(const void* send, std::span<const Count> send_counts, std::span<const Count> send_displs, void* recv, std::span<const Count> recv_counts, std::span<const Count> recv_displs, DType type, const CallOptions& o) {
+  CommImpl& c = impl();
+  return detail::prepare_alltoallv(c, send, send_counts, send_displs, recv, recv_counts, recv_displs, type, o, Prepare{c});
+}
+
+Request Comm::iscan(const void* send, void* recv, Count count, DType type, ReduceOp op, const CallOptions& o) {
+  CommImpl& c = impl();
+  return detail::prepare_scan(c, Coll::scan, send, recv, count, type, op, o, StartNow{c});
+}
+Persistent Comm::plan_scan(const void* send, void* recv, Count count, DType type, ReduceOp op, const CallOptions& o) {
+  CommImpl& c = impl();
+  return detail::prepare_scan(c, Coll::scan, send, recv, count, type, op, o, Prepare{c});
+}
+
+Request Comm::iexscan(const void* send, void* recv, Count count, DType type, ReduceOp op, const CallOptions& o) {
+  CommImpl& c = impl();
+  return detail::prepare_scan(c, Coll::exscan, send, recv, count, type, op, o, StartNow{c});
+}
+Persistent Comm::plan_exscan(const void* send, void* recv, Count count, DType type, ReduceOp op, const CallOptions& o) {
+  CommImpl& c = impl();
+  return detail::prepare_scan(c, Coll::exscan, send, recv, count, type, op, o, Prepare{c});
+}
+
+}  // namespace libcoll

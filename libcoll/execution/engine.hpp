@@ -1,0 +1,75 @@
+// Engine: what moves the started collectives of a world on: its messenger, and the queues that hold
+// operations. Everything here happens inside calls of the library, or in the progress thread if there is one.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "transports/messenger.hpp"
+#include "transports/shm/host.hpp"
+
+namespace libcoll::exec {
+
+class Queue;
+
+class Engine {
+ public:
+  struct Waiting {
+    int spins = 2000;        // polls before yielding
+    double yield_us = 100;   // of yielding before sleeping
+    double timeout_s = 60;
+  };
+  Engine(xport::shm::Host&, std::unique_ptr<xport::Messenger>, const Waiting&);
+  ~Engine();
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+
+  xport::Messenger* messenger() { return messenger_.get(); }
+  xport::shm::Host& host() { return host_; }
+  const Waiting& waiting() const { return waiting_; }
+
+  // Queues that others may have to move on.
+  void enter(Queue*);
+  void leave(Queue*);
+  bool busy() const { return active_count_.load(std::memory_order_relaxed) != 0; }
+  // Moves everything on but `except`, which the caller moves on itself. True if anything happened.
+  bool progress(const Queue* except = nullptr);
+  // A thread that does so whenever there is something to do.
+  void start_thread();
+  bool has_thread() const { return thread_.joinable(); }
+  void wake_thread();
+
+ private:
+  void thread_body();
+
+  xport::shm::Host& host_;
+  std::unique_ptr<xport::Messenger> messenger_;
+  const Waiting waiting_;
+  std::mutex mutex_;
+  std::vector<Queue*> active_;
+  std::atomic<int> active_count_{0};
+  std::atomic<bool> quit_{false};
+  std::atomic<std::uint32_t> bell_{0};  // the thread sleeps on it while nothing is active
+  std::thread thread_;
+};
+
+// How a waiting loop spends its idle rounds: polls, then yields, then sleeps.
+class Idler {
+ public:
+  explicit Idler(Engine& engine) : engine_(engine) {}
+  // After a round; `network_only`: nothing in shared memory can move the caller on.
+  void rest(bool progressed, bool network_only);
+  double waited_s() const;
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  Engine& engine_;
+  int rounds_ = 0;
+  Clock::time_point start_{};
+};
+
+}  // namespace libcoll::exec

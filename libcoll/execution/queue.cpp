@@ -1,0 +1,269 @@
+#include "libcoll/execution/queue.hpp"
+
+#include <fmt/format.h>
+
+#include <sched.h>
+
+#include <algorithm>
+
+#include "libcoll/error.hpp"
+
+namespace libcoll::exec {
+
+using Stage = Operation::Stage;
+
+void Operation::set(const Plan& p, const Args& a, int ranks) {
+  plan = p;
+  args = a;
+  if (a.custom != nullptr) {
+    custom = *a.custom;
+    args.custom = &custom;
+  }
+  const Count** from[] = {&args.send_counts, &args.send_displs, &args.recv_counts, &args.recv_displs};
+  for (std::size_t i = 0; i < 4; ++i) {
+    if (*from[i] == nullptr) continue;
+    tables[i].assign(*from[i], *from[i] + ranks);
+    *from[i] = tables[i].data();
+  }
+  program = p.program != nullptr ? p.program->shared_from_this() : nullptr;
+}
+
+Queue::Queue(Engine& engine, xport::shm::Group& group, std::uint64_t communicator) : engine_(engine), group_(group), communicator_(communicator) {
+  on_change = [](bool) {};
+}
+
+Queue::~Queue() { shut_down(); }
+
+void Queue::shut_down() {
+  if (registered_) engine_.leave(this);
+  registered_ = false;
+  for (Operation* op : pending_) {
+    if (op->run) op->run->cancel(engine_.messenger());
+    op->error = std::make_exception_ptr(Error(Errc::closed, "libcoll: the communicator was closed before the operation ended"));
+    op->stage.store(Stage::done, std::memory_order_release);
+  }
+  pending_.clear();
+  fiber_.reset();  // its work ends now
+  for (const auto& op : all_) op->run.reset(), op->program.reset();
+  blocking_.run.reset(), blocking_.program.reset();
+}
+
+std::unique_lock<std::mutex> Queue::lock_if_shared() {
+  return registered_ ? std::unique_lock(mutex_) : std::unique_lock(mutex_, std::defer_lock);
+}
+
+Operation* Queue::take() {
+  const auto lock = lock_if_shared();
+  if (free_.empty()) {
+    all_.push_back(std::make_unique<Operation>());
+    free_.push_back(all_.back().get());
+  }
+  Operation* op = free_.back();
+  free_.pop_back();
+  op->detached = false;
+  return op;
+}
+
+void Queue::release(Operation* op) {
+  const auto lock = lock_if_shared();
+  const Stage stage = op->stage.load(std::memory_order_acquire);
+  if (stage == Stage::done || stage == Stage::idle) free_.push_back(op);
+  else op->detached = true;
+}
+
+Fiber& Queue::fiber() {
+  if (!fiber_) fiber_ = std::make_unique<Fiber>();
+  return *fiber_;
+}
+
+void Queue::start(Operation& op) {
+  if (!broken_.empty()) throw Error(Errc::closed, fmt::format("libcoll: the communicator is broken since: {}", broken_));
+  op.error = nullptr;
+  // An operation of one hop that nothing precedes is complete for the peers once it is posted: nobody
+  // has to move it on, and no lock is needed until the owner asks for it.
+  const bool alone = !registered_ && pending_.empty();
+  if (alone && op.plan.post != nullptr && group_.has_free_slot()) {
+    op.posted = op.plan.post(group_, op.args, op.plan);
+    op.stage.store(Stage::posted, std::memory_order_relaxed);
+    pending_.push_back(&op);
+    return on_change(false);
+  }
+  {
+    const std::lock_guard lock(mutex_);
+    if (op.program != nullptr) begin(op);
+    else op.stage.store(Stage::queued, std::memory_order_relaxed);
+    pending_.push_back(&op);
+    advance();
+  }
+  if (registered_) return;
+  on_change(false);
+  registered_ = true;
+  engine_.enter(this);
+}
+
+void Queue::begin(Operation& op) {
+  if (op.program->idle.empty()) {
+    op.run = std::make_unique<Run>(op.program);
+  } else {
+    op.run = std::move(op.program->idle.back());
+    op.program->idle.pop_back();
+  }
+  op.run->start(op.args, communicator_, ++sequence_);
+  op.stage.store(Stage::schedule, std::memory_order_relaxed);
+}
+
+void Queue::end(Operation& op, std::exception_ptr error) {
+  if (op.run && error != nullptr) {
+    op.run->cancel(engine_.messenger());
+    op.run.reset();
+  } else if (op.run) {
+    op.program->idle.push_back(std::move(op.run));
+  }
+  op.error = std::move(error);
+  if (op.detached) free_.push_back(&op);
+  op.stage.store(Stage::done, std::memory_order_release);
+}
+
+// `natives_free`: no operation before this one has native steps left; so for those behind it afterwards.
+bool Queue::advance(Operation& op, bool& natives_free) {
+  try {
+    switch (op.stage.load(std::memory_order_relaxed)) {
+      case Stage::queued:
+        if (!natives_free) return false;
+        if (op.plan.post != nullptr && group_.has_free_slot()) {
+          op.posted = op.plan.post(group_, op.args, op.plan);
+          op.stage.store(Stage::posted, std::memory_order_relaxed);
+          natives_free = false;
+          return true;
+        }
+        op.stage.store(Stage::fiber, std::memory_order_relaxed);
+        fiber().start([this, &op] { run_suspendable(group_, *fiber_, [&] { op.plan.run(group_, op.args, op.plan); }); });
+        break;
+      case Stage::posted:
+        natives_free = false;
+        if (!xport::shm::can_complete(group_, op.posted, op.plan)) return false;
+        op.plan.complete(group_, op.posted, op.args, op.plan);
+        end(op, nullptr);
+        natives_free = true;
+        return true;
+      case Stage::fiber:
+        fiber_->resume();
+        break;
+      case Stage::schedule: {
+        const bool any = op.run->advance(engine_.messenger(), fiber(), natives_free);
+        natives_free = natives_free && !op.run->natives_left();
+        if (op.run->finished()) end(op, nullptr);
+        return any;
+      }
+      default: return false;
+    }
+    natives_free = false;
+    if (fiber_->busy()) return false;
+    end(op, fiber_->take_error());
+    natives_free = true;
+  } catch (...) {
+    end(op, std::current_exception());
+  }
+  return true;
+}
+
+bool Queue::advance() {
+  bool any = false, natives_free = true;
+  for (Operation* op : pending_) any |= advance(*op, natives_free);
+  std::erase_if(pending_, [](const Operation* op) { return op->done(); });
+  return any;
+}
+
+bool Queue::progress() {
+  const std::unique_lock lock(mutex_, std::try_to_lock);
+  return lock && advance();
+}
+
+// By the owner: nobody else has to look after an empty queue.
+void Queue::settle() {
+  {
+    const auto lock = lock_if_shared();
+    advance();
+    if (!pending_.empty()) return;
+  }
+  if (registered_) engine_.leave(this);
+  registered_ = false;
+  on_change(true);
+}
+
+// What the operation threw goes to whoever asked for it, once.
+void Queue::collect(Operation& op) {
+  op.stage.store(Stage::idle, std::memory_order_relaxed);
+  if (op.error != nullptr) std::rethrow_exception(std::exchange(op.error, nullptr));
+}
+
+bool Queue::test(Operation& op) {
+  if (op.stage.load(std::memory_order_acquire) == Stage::idle) return true;
+  if (!op.done()) {
+    engine_.progress(this);
+    settle();
+  }
+  if (!op.done()) return false;
+  collect(op);
+  return true;
+}
+
+void Queue::rest() { sched_yield(); }
+
+void Queue::wait(Operation& op) {
+  const Stage stage = op.stage.load(std::memory_order_acquire);
+  if (stage == Stage::idle) return;
+  // The usual case: one operation of one hop, and nothing else in the world to look after.
+  if (stage == Stage::posted && !registered_ && !engine_.busy()) {
+    pending_.clear();
+    try {
+      op.plan.complete(group_, op.posted, op.args, op.plan);
+    } catch (...) {
+      op.error = std::current_exception();
+    }
+    on_change(true);
+    return collect(op);
+  }
+  wait_until_done(op);
+  settle();
+  collect(op);
+}
+
+void Queue::wait_until_done(Operation& op) {
+  const double limit_s = op.args.timeout_s > 0 ? op.args.timeout_s : engine_.waiting().timeout_s;
+  Idler idler(engine_);
+  while (!op.done()) {
+    bool any = engine_.progress(this), network_only = false;
+    const auto lock = lock_if_shared();
+    any |= advance();
+    if (op.done()) return;
+    if (idler.waited_s() > limit_s && op.run) end(op, std::make_exception_ptr(Error(Errc::timeout, op.run->stuck(limit_s), op.run->first_missing())));
+    network_only = std::all_of(pending_.begin(), pending_.end(), [](const Operation* p) {
+      return p->stage.load(std::memory_order_relaxed) == Stage::schedule && p->run->waits_for_network_only();
+    });
+    if (lock) mutex_.unlock();
+    idler.rest(any, network_only);
+    if (lock) mutex_.lock();
+  }
+}
+
+void Queue::run(const Plan& plan, const Args& args) {
+  blocking_.set(plan, args, plan.program->schedule.size);
+  start(blocking_);
+  wait(blocking_);
+}
+
+void Queue::drain() {
+  while (true) {
+    Operation* last = nullptr;
+    {
+      const auto lock = lock_if_shared();
+      if (!pending_.empty()) last = pending_.back();
+    }
+    if (last == nullptr) break;
+    wait_until_done(*last);
+  }
+  settle();
+}
+
+}  // namespace libcoll::exec

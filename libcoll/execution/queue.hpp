@@ -1,0 +1,98 @@
+// Queue: the started collectives of one communicator, in program order. They begin as early as they can
+// and native steps run in order; whichever is waited for, all are moved on.
+// Used by the thread that owns the communicator and, while it holds operations that need moving on, by
+// whoever calls Engine::progress (waits on other communicators, the progress thread).
+#pragma once
+
+#include <atomic>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "libcoll/execution/engine.hpp"
+#include "libcoll/execution/run.hpp"
+
+namespace libcoll::exec {
+
+class Queue;
+
+// One started collective: of a Request (from the queue's pool) or of a Persistent (started many times).
+struct Operation {
+  enum class Stage : std::uint8_t { idle, queued, posted, fiber, schedule, done };
+  std::atomic<Stage> stage{Stage::idle};
+  Plan plan;                                // a copy: the cache may forget it meanwhile
+  Args args;                                // tables and custom point to the copies below
+  std::shared_ptr<Program> program;         // where the plan is a schedule
+  std::unique_ptr<Run> run;
+  std::uint64_t posted = 0;                 // sequence in the group
+  std::uint32_t sequence = 0;               // in the communicator, of schedules
+  std::exception_ptr error;
+  CustomOp custom;
+  std::vector<Count> tables[4];
+  bool detached = false;                    // nobody will wait for it
+
+  void set(const Plan&, const Args&, int ranks);
+  bool done() const { return stage.load(std::memory_order_acquire) == Stage::done; }
+};
+
+class Queue {
+ public:
+  Queue(Engine& engine, xport::shm::Group& group, std::uint64_t communicator);
+  ~Queue();
+  Queue(const Queue&) = delete;
+  Queue& operator=(const Queue&) = delete;
+
+  // An operation for a Request; `release` gives it back, `release_when_done` leaves it to itself.
+  Operation* take();
+  void release(Operation*);  // one that still runs goes on without an owner
+
+  // Starts it: never waits for a peer. It must be idle or done.
+  void start(Operation&);
+  // Between two rounds of a caller that looks at several operations by turns.
+  static void rest();
+  bool test(Operation&);  // moves things on; throws what the operation threw, once
+  void wait(Operation&);
+  // Blocking: start and wait.
+  void run(const Plan&, const Args&);
+  // The communicator goes: whatever still runs ends with an Error. Operations stay readable.
+  void shut_down();
+  // Why no operation can start any more, or nothing.
+  const std::string& broken() const { return broken_; }
+  // Waits for everything that was started.
+  void drain();
+  // Called by the owner's thread when the first operation starts and after the last has ended.
+  std::function<void(bool idle)> on_change;
+  // Moves on what it can unless another thread is doing so. True if anything happened.
+  bool progress();
+  std::uint64_t communicator() const { return communicator_; }
+
+ private:
+  bool advance();  // with the lock, or unregistered
+  bool advance(Operation&, bool& natives_free);
+  void begin(Operation&);
+  void end(Operation&, std::exception_ptr);
+  void settle();
+  void collect(Operation&);
+  void wait_until_done(Operation&);
+  Fiber& fiber();
+  // Only other threads' progress needs the lock, and they come only while the queue is registered.
+  std::unique_lock<std::mutex> lock_if_shared();
+
+  Engine& engine_;
+  xport::shm::Group& group_;
+  const std::uint64_t communicator_;
+  std::uint32_t sequence_ = 0;
+  std::mutex mutex_;
+  std::vector<Operation*> pending_;    // in program order
+  bool registered_ = false;            // with the engine: others may move it on. Changed by the owner only
+  std::unique_ptr<Fiber> fiber_;
+  std::string broken_;
+  std::vector<std::unique_ptr<Operation>> all_;
+  std::vector<Operation*> free_;
+  Operation blocking_;
+};
+
+}  // namespace libcoll::exec

@@ -1,0 +1,73 @@
+// Run: one execution of a Program. Advances without blocking: posts what is ready, looks at what is in
+// flight, and lets the fiber of the communicator work on its native steps, one at a time in step order.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "libcoll/execution/fiber.hpp"
+#include "libcoll/execution/program.hpp"
+#include "transports/messenger.hpp"
+
+namespace libcoll::exec {
+
+class Run {
+ public:
+  // All that does not depend on the arguments; may be started again once finished.
+  explicit Run(std::shared_ptr<const Program>);
+  ~Run();
+  Run(const Run&) = delete;
+  Run& operator=(const Run&) = delete;
+
+  // Arguments are copied (counts and displacements too).
+  void start(const Args&, std::uint64_t communicator, std::uint32_t sequence);
+  // Does what can be done now. True if anything happened. Native steps only where `may_run_natives`, that
+  // is when no earlier operation of the communicator has any left. Throws what a step threw; the run is
+  // then cancelled.
+  bool advance(xport::Messenger*, Fiber&, bool may_run_natives);
+  bool finished() const { return ended_; }
+  bool natives_left() const { return next_native_ < natives_.size(); }
+  // Whether only the network can move it on: the caller may sleep on the messenger's descriptor.
+  bool waits_for_network_only() const { return !inflight_.empty() && !native_running_; }
+  // Of a run that makes no progress: whom it waits for.
+  int first_missing() const;
+  std::string stuck(double limit_s) const;
+  // Gives everything in flight up. Buffers are the caller's again.
+  void cancel(xport::Messenger*);
+  const Program& program() const { return *program_; }
+
+ private:
+  const std::vector<sched::Step>& steps() const { return program_->schedule.steps; }
+  std::byte* at(const sched::Range&) const;
+  std::uint64_t bytes(const sched::Range&) const;
+  void complete(std::uint32_t step);
+  void post(std::uint32_t step, xport::Messenger&);
+  void compute(const sched::Step&);
+  bool look_at_transfers();
+  bool run_natives(Fiber&);
+  void finish();
+  Args args_of(std::uint32_t step) const;
+
+  std::shared_ptr<const Program> program_;
+  Args args_;
+  std::vector<Count> tables_[4];               // copies of the arguments' counts and displacements
+  std::uint64_t communicator_ = 0;
+  std::uint32_t sequence_ = 0;
+  std::vector<std::byte> scratch_;
+  std::vector<std::uint32_t> needs_;
+  std::vector<std::uint32_t> ready_;           // steps that may start, but for natives
+  std::vector<std::uint32_t> inflight_;        // sends and receives
+  std::vector<std::uint32_t> natives_;         // native steps in order
+  std::size_t next_native_ = 0;
+  bool native_running_ = false;
+  std::unique_ptr<xport::Transfer[]> transfers_;  // by step
+  std::vector<const void*> operands_;
+  std::vector<std::byte> sum_;                 // of user operations
+  std::size_t done_ = 0;
+  bool ended_ = false;
+  std::vector<std::byte> put_aside_;           // the operands of an alltoallv in place
+  std::vector<float> wide_send_, wide_recv_;   // of programs that run in f32
+  void* outer_recv_ = nullptr;
+};
+
+}  // namespace libcoll::exec

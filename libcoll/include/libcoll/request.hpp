@@ -1,0 +1,67 @@
+// Request and Persistent: collectives that were started, and that can be started over and over.
+// Like their Comm they belong to one thread at a time. Progress happens inside the library's calls
+// (test, wait and every collective of the world), or in a thread (LIBCOLL_PROGRESS_THREAD).
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <utility>
+
+#include "libcoll/types.hpp"
+
+namespace libcoll {
+
+namespace exec { class Queue; struct Operation; }
+
+// One started collective. Movable. Destroying a request that is under way leaves the collective to
+// itself: its buffers must stay until all of the communicator's requests are done, and its errors are lost.
+class LIBCOLL_API Request {
+ public:
+  Request() noexcept = default;  // done
+  Request(std::shared_ptr<exec::Queue>, exec::Operation*) noexcept;
+  Request(Request&&) noexcept;
+  Request& operator=(Request&&) noexcept;
+  ~Request();
+
+  // Whether it is done; moves things on. Throws, once, the Error that the collective ended with.
+  bool test();
+  void wait();
+  explicit operator bool() const noexcept { return operation_ != nullptr; }  // not waited for yet
+
+ protected:
+  void let_go() noexcept;
+  std::shared_ptr<exec::Queue> queue_;
+  exec::Operation* operation_ = nullptr;
+};
+
+// Waits for all, then throws the first Error if there was one.
+LIBCOLL_API void wait_all(std::span<Request>);
+// Whether all are done.
+LIBCOLL_API bool test_all(std::span<Request>);
+// Waits until one of those not waited for yet is done and returns its index; requests.size() if there is none.
+LIBCOLL_API std::size_t wait_any(std::span<Request>);
+// The same without waiting; requests.size() if none is done.
+LIBCOLL_API std::size_t test_any(std::span<Request>);
+
+// A collective with its arguments settled. Movable; must not be destroyed between start and its end.
+class LIBCOLL_API Persistent {
+ public:
+  Persistent() noexcept = default;
+  Persistent(std::shared_ptr<exec::Queue>, exec::Operation*) noexcept;
+  Persistent(Persistent&&) noexcept;
+  Persistent& operator=(Persistent&&) noexcept;
+  ~Persistent();
+
+  // Starts it on what the buffers hold now. The last start must be done.
+  void start();
+  bool test();  // true if it is done, or was not started
+  void wait();
+
+ private:
+  void let_go() noexcept;
+  std::shared_ptr<exec::Queue> queue_;
+  exec::Operation* operation_ = nullptr;
+};
+
+}  // namespace libcoll

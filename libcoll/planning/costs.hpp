@@ -1,0 +1,26 @@
+// What links cost, agreed among all ranks of a world: the input of every prediction.
+#pragma once
+
+#include <string>
+
+namespace libcoll::planning {
+
+struct Costs {
+  // Inside a host (xport::shm::Costs).
+  double hop_us = 0.15;           // one rank's flag seen by another, kernel call included
+  double copy_gbps = 8;           // reading what another rank wrote
+  double staged_gbps = 6;         // staging and reading together
+  bool crowded = false;           // ranks outnumber CPUs: a hop is a round of context switches
+  // Between hosts.
+  double alpha_us = 12;           // a message of no bytes, one way
+  double network_gbps = 1;        // of one stream of large messages
+  double send_us = 2;             // of CPU time per message: what a second message at once costs
+  // Arithmetic.
+  double reduce_gbps = 8;         // bytes of operands per second
+  bool measured = false;
+};
+
+// For describe() and tuning files.
+std::string to_text(const Costs&);
+
+}  // namespace libcoll::planning

@@ -1,0 +1,65 @@
+#include "libcoll/planning/predict.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+namespace libcoll::planning {
+
+using algo::Work;
+using detail::Coll;
+
+namespace {
+
+double us_for(double bytes, double gbps) { return bytes / (gbps * 1e3); }
+
+// One native operation of `ranks` ranks. Small ones are hops; large ones are copies, of which every rank
+// makes its own at the same time.
+double native_us(const Work& w, double bytes, const Costs& c) {
+  const double hop = c.crowded ? c.hop_us * w.ranks : c.hop_us + 0.01 * w.ranks;
+  const double stage = us_for(bytes, c.staged_gbps), read = us_for(bytes, c.copy_gbps);
+  const double peers = std::max(1, w.ranks - 1);
+  switch (w.native) {
+    case Coll::barrier: return hop;
+    case Coll::bcast: return hop + stage;
+    // Slices: every rank reduces its own, then the root takes them.
+    case Coll::reduce: return hop + std::min(peers * read, 2 * stage);
+    case Coll::allreduce: return hop + std::min(peers * read, 2 * stage);
+    case Coll::reduce_scatter: return hop + stage;
+    default: return hop + stage;
+  }
+}
+
+double message_us(const Work& w, double sent, double reduced, const Costs& c) {
+  // Ranks of a host that send at once share its link, and its CPUs where these are short.
+  const double flows = std::max(1, w.flows);
+  const double alpha = c.alpha_us + (c.crowded ? c.alpha_us : c.send_us) * (flows - 1);
+  return w.rounds * alpha + us_for(sent, c.network_gbps) * flows + us_for(reduced, c.reduce_gbps);
+}
+
+}  // namespace
+
+double predict_us(const sched::Problem& p, const algo::Recipe& r, const Costs& c, std::uint32_t element_bytes) {
+  const double element = element_bytes;
+  const auto works = algo::collective(p.coll).work(p, r);
+  // Chunks overlap: the slowest phase for all chunks, the others for one.
+  double chunks = 1;
+  if (r.chunk > 0) chunks = std::max(1.0, std::ceil(static_cast<double>(p.count) / static_cast<double>(r.chunk)));
+  double sum = 0, slowest = 0;
+  for (const Work& w : works) {
+    // Rounds are per chunk, bytes are of the whole.
+    const double us = w.where == Work::Where::native ? std::max(w.rounds, 1.0) * native_us(w, w.sent * element / chunks, c)
+                                                     : message_us(w, w.sent * element / chunks, w.reduced * element / chunks, c);
+    sum += us;
+    slowest = std::max(slowest, us);
+  }
+  return sum + (chunks - 1) * slowest;
+}
+
+std::string to_text(const Costs& c) {
+  return fmt::format("hop {:.2f} us, copy {:.1f} GB/s, staged {:.1f} GB/s; network {:.1f} us + {:.2f} GB/s, {:.1f} us per further message; reduction {:.1f} GB/s{}", c.hop_us,
+                     c.copy_gbps, c.staged_gbps, c.alpha_us, c.network_gbps, c.send_us, c.reduce_gbps, c.measured ? "" : " (assumed)");
+}
+
+}  // namespace libcoll::planning

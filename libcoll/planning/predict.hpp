@@ -1,0 +1,13 @@
+// Predicted time of a recipe: alpha + beta n + gamma n over the phases that the algorithm reports
+// (algo::Work), from agreed costs. A pure function, evaluated alike on all ranks.
+#pragma once
+
+#include "libcoll/algorithms/algorithm.hpp"
+#include "libcoll/planning/costs.hpp"
+
+namespace libcoll::planning {
+
+// Microseconds.
+double predict_us(const sched::Problem&, const algo::Recipe&, const Costs&, std::uint32_t element_bytes);
+
+}  // namespace libcoll::planning

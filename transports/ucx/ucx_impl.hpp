@@ -1,0 +1,112 @@
+// The messenger itself. One mutex guards everything; UCX's callbacks run inside calls that hold it.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "transports/messenger.hpp"
+#include "transports/ucx/matching.hpp"
+#include "transports/ucx/ucx_worker.hpp"
+
+namespace libcoll::xport::ucx {
+
+using Clock = std::chrono::steady_clock;
+
+class UcxMessenger final : public Messenger {
+ public:
+  // `addresses`: of all ranks, in rank order.
+  UcxMessenger(int rank, Worker, std::vector<std::vector<char>> addresses, const UcxOptions&);
+  ~UcxMessenger() override;
+  // Before any transfer.
+  ucs_status_t listen();
+
+  void send(int peer, const MessageKey&, const void* data, std::size_t bytes, Transfer&) override;
+  void recv(int peer, const MessageKey&, void* data, std::size_t bytes, Transfer&) override;
+  bool progress() override;
+  void cancel(Transfer&) override;
+  void notify(int peer, const Notice&) override;
+  bool take_notice(std::uint64_t communicator, Notice&) override;
+  void forget(std::uint64_t communicator) override;
+  int lost_peer(std::string* why) const override;
+  int event_fd() const override { return worker_.event_fd(); }
+  bool arm() override;
+  Traffic traffic(int peer) const override;
+  std::string text() const override;
+
+ private:
+  struct Peer {
+    enum class State : std::uint8_t { unused, connected, departed, failed };
+    UcxMessenger* owner = nullptr;
+    int rank = -1;
+    State state = State::unused;
+    ucp_ep_h ep = nullptr;
+    std::string why;                           // of departed and failed
+    ucs_status_t failing = UCS_OK;             // what the error handler was told
+    bool said_goodbye = false;                 // and sent so many data messages before:
+    std::uint64_t goodbye_count = 0;
+    bool knows_we_leave = false;               // it has seen our goodbye and all that we sent before
+    std::uint64_t sent = 0, arrived = 0;       // data messages, for the goodbyes
+    Traffic traffic;
+  };
+
+  // -- Transfers (ucx_messenger.cpp)
+  Entry* new_entry(Entry::Kind, int peer, const Header&, void* data, std::size_t bytes, Transfer*);
+  Header header_of(const MessageKey&, Header::Kind) const;
+  void start_send(Entry*);
+  void start_rendezvous(Entry*, void* descriptor);
+  void started(Entry*, ucs_status_ptr_t result);
+  void ended(Entry*, ucs_status_t);
+  void deliver(Entry* posted, Entry* arrived);
+  void drop(Entry* arrived);
+  void finish(Entry*, const std::string& error = {});
+  bool same_call(Entry* posted, const Header& arrived, std::size_t bytes);
+  ucs_status_t arrived(const Header&, void* data, std::size_t bytes, std::uint64_t attributes);
+  ucs_status_t keep(const Header&, void* data, std::size_t bytes, std::uint64_t attributes);
+  ucs_status_t control_arrived(const Header&);
+  static ucs_status_t on_message(void* self, const void* header, std::size_t header_bytes, void* data, std::size_t bytes,
+                                 const ucp_am_recv_param_t*);
+  static void on_sent(void* request, ucs_status_t, void* entry);
+  static void on_received(void* request, ucs_status_t, std::size_t bytes, void* entry);
+  bool advance(int limit);
+
+  // -- Peers (ucx_lifetime.cpp)
+  Peer& peer(int rank) { return peers_[static_cast<std::size_t>(rank)]; }
+  bool usable(int rank, std::string& why) const;
+  // True if there is an endpoint afterwards.
+  bool connect(Peer&);
+  static void on_error(void* peer, ucp_ep_h, ucs_status_t);
+  // Acts on what callbacks noted: failed endpoints, goodbyes to acknowledge.
+  bool settle();
+  void look_for_end(Peer&);
+  void break_connection(Peer&, const std::string& why);
+  void end_receives(Peer&);
+  void close_endpoint(Peer&);
+  bool closings_done();
+  void send_control(Peer&, Header::Kind, Header);
+  bool progress_until(Clock::time_point deadline, const std::function<bool()>& done);
+
+  const int rank_;
+  const UcxOptions options_;
+  const std::vector<std::vector<char>> addresses_;
+  mutable std::mutex mutex_;
+  EntryPool entries_;
+  PayloadPool payloads_;
+  MatchTable table_;
+  Forgotten forgotten_;
+  Entry* in_flight_ = nullptr;              // known to UCX
+  std::vector<Peer> peers_;
+  std::vector<int> failing_, acknowledge_;  // ranks, noted in callbacks
+  std::vector<void*> closings_;             // UCX's requests
+  int lost_ = -1;
+  std::vector<Notice> notices_;
+  std::atomic<bool> any_notice_{false};
+  mutable std::string transports_;
+  Worker worker_;                           // destroyed first: its callbacks use the rest
+};
+
+}  // namespace libcoll::xport::ucx

@@ -1,0 +1,147 @@
+#include "transports/ucx/ucx_worker.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <memory>
+#include <set>
+#include <string_view>
+#include <system_error>
+#include <utility>
+
+namespace libcoll::xport::ucx {
+
+using detail::failure;
+using detail::Result;
+
+namespace {
+
+tl::unexpected<detail::Failure> ucx_failure(const char* what, ucs_status_t status) {
+  const Errc code = status == UCS_ERR_NO_DEVICE || status == UCS_ERR_UNSUPPORTED ? Errc::unsupported : Errc::system;
+  return failure(code, fmt::format("UCX: {}: {}", what, ucs_status_string(status)));
+}
+
+std::string environment(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
+// UCX's own keepalive sends a little data. RDMA notices by it that the peer is gone; over TCP it does harm: the kernel's
+// keepalive, which gives up after seconds, is off while data waits for an acknowledgement, and retransmission gives up
+// after a quarter of an hour (UCX 1.13.1, Linux 6; tests/support/hosts: hosts_ring 2 vanish idle).
+Result<void> set_keepalive(ucp_config_t* config, double seconds) {
+  std::error_code none;
+  const bool rdma = std::filesystem::directory_iterator("/sys/class/infiniband", none) != std::filesystem::directory_iterator();
+  const std::string interval = fmt::format("{}ms", std::max(1L, static_cast<long>(seconds * 1000)));
+  // UCX 1.13 knows a transport's settings without their prefix, later ones with it; each warns of the other's.
+  unsigned major = 0, minor = 0, patch = 0;
+  ucp_get_version(&major, &minor, &patch);
+  const std::string prefix = major == 1 && minor < 15 ? "" : "TCP_";
+  const std::pair<const char*, std::pair<std::string, std::string>> settings[] = {
+      {"UCX_KEEPALIVE_INTERVAL", {"KEEPALIVE_INTERVAL", rdma ? interval : "inf"}},
+      {"UCX_TCP_KEEPIDLE", {prefix + "KEEPIDLE", interval}},
+      {"UCX_TCP_KEEPINTVL", {prefix + "KEEPINTVL", "1s"}},
+      {"UCX_TCP_KEEPCNT", {prefix + "KEEPCNT", "3"}}};
+  for (const auto& [variable, setting] : settings) {
+    if (!environment(variable).empty()) continue;
+    if (const auto s = ucp_config_modify(config, setting.first.c_str(), setting.second.c_str()); s != UCS_OK)
+      return ucx_failure(setting.first.c_str(), s);
+  }
+  return {};
+}
+
+}  // namespace
+
+std::string without_shared_memory(const std::string& transports) {
+  constexpr std::array<std::string_view, 8> memory{"sm", "shm", "mm", "posix", "sysv", "xpmem", "cma", "knem"};
+  if (transports.empty() || transports == "all") return "^sm";
+  if (transports.front() == '^') return transports + ",sm";
+  std::string kept;
+  for (std::size_t at = 0; at <= transports.size();) {
+    const std::size_t end = std::min(transports.find(',', at), transports.size());
+    const std::string name = transports.substr(at, end - at);
+    at = end + 1;
+    if (name == "all") return "^sm";
+    const std::string bare = !name.empty() && name.front() == '\\' ? name.substr(1) : name;
+    if (name.empty() || std::find(memory.begin(), memory.end(), bare) != memory.end()) continue;
+    kept += (kept.empty() ? "" : ",") + name;
+  }
+  return kept.empty() ? "^sm" : kept;
+}
+
+Result<Worker> Worker::open(const UcxOptions& options) {
+  Worker w;
+  ucp_config_t* raw = nullptr;
+  if (const auto s = ucp_config_read(nullptr, nullptr, &raw); s != UCS_OK) return ucx_failure("reading the UCX_* variables", s);
+  const std::unique_ptr<ucp_config_t, void (*)(ucp_config_t*)> config(raw, ucp_config_release);
+  if (options.exclude_shared_memory) {
+    const std::string transports = without_shared_memory(environment("UCX_TLS"));
+    if (const auto s = ucp_config_modify(config.get(), "TLS", transports.c_str()); s != UCS_OK)
+      return ucx_failure("leaving shared memory out", s);
+  }
+  if (const auto r = set_keepalive(config.get(), options.keepalive_s); !r) return tl::make_unexpected(r.error());
+
+  ucp_params_t params{};
+  params.field_mask = UCP_PARAM_FIELD_FEATURES;
+  params.features = UCP_FEATURE_AM | UCP_FEATURE_WAKEUP;
+  ucs_status_t s = ucp_init(&params, config.get(), &w.context_);
+  if (s != UCS_OK) {
+    w.context_ = nullptr;
+    return ucx_failure("creating a context", s);
+  }
+  ucp_worker_params_t worker{};
+  worker.field_mask = UCP_WORKER_PARAM_FIELD_THREAD_MODE;
+  worker.thread_mode = UCS_THREAD_MODE_SERIALIZED;
+  s = ucp_worker_create(w.context_, &worker, &w.worker_);
+  if (s != UCS_OK) {
+    w.worker_ = nullptr;
+    return ucx_failure("creating a worker", s);
+  }
+  if (ucp_worker_get_efd(w.worker_, &w.event_fd_) != UCS_OK) w.event_fd_ = -1;
+  return w;
+}
+
+Worker::~Worker() {
+  if (worker_ != nullptr) ucp_worker_destroy(worker_);
+  if (context_ != nullptr) ucp_cleanup(context_);
+}
+
+Result<std::vector<char>> Worker::address() const {
+  ucp_address_t* address = nullptr;
+  std::size_t bytes = 0;
+  if (const auto s = ucp_worker_get_address(worker_, &address, &bytes); s != UCS_OK) return ucx_failure("the worker's address", s);
+  const char* const first = reinterpret_cast<const char*>(address);
+  std::vector<char> out(first, first + bytes);
+  ucp_worker_release_address(worker_, address);
+  return out;
+}
+
+// UCX 1.13 tells only in print: "lane[0]:  1:tcp/eth0.0 md[1]  -> ...".
+std::string transports_of(ucp_ep_h ep) {
+  char* text = nullptr;
+  std::size_t bytes = 0;
+  FILE* const out = open_memstream(&text, &bytes);
+  if (out == nullptr) return "";
+  ucp_ep_print_info(ep, out);
+  std::fclose(out);
+  const std::unique_ptr<char, void (*)(void*)> owner(text, std::free);
+  const std::string_view all(text, bytes);
+  std::set<std::string> names;
+  for (std::size_t at = all.find("lane["); at != std::string_view::npos; at = all.find("lane[", at + 1)) {
+    const std::size_t name = all.find(':', all.find("]:", at) + 2);
+    if (name == std::string_view::npos) break;
+    const std::size_t end = all.find_first_of(" \n", name);
+    std::string_view one = all.substr(name + 1, end == std::string_view::npos ? end : end - name - 1);
+    if (const std::size_t path = one.rfind('.'); path != std::string_view::npos) one = one.substr(0, path);
+    if (one.find('/') != std::string_view::npos) names.emplace(one);
+  }
+  std::string joined;
+  for (const std::string& n : names) joined += (joined.empty() ? "" : ", ") + n;
+  return joined;
+}
+
+}  // namespace libcoll::xport::ucx

@@ -1,0 +1,47 @@
+// UCX's context and worker of one world, and what is configured about them.
+#pragma once
+
+#include <ucp/api/ucp.h>
+
+#include <string>
+#include <vector>
+
+#include "libcoll/core/result.hpp"
+#include "transports/ucx/ucx_messenger.hpp"
+
+namespace libcoll::xport::ucx {
+
+// The value for UCX's TLS that leaves shared memory out of what the user chose ("all" by default): "^sm", "tcp,rc".
+std::string without_shared_memory(const std::string& transports);
+
+class Worker {
+ public:
+  static detail::Result<Worker> open(const UcxOptions&);
+  Worker(Worker&& other) noexcept { swap(other); }
+  Worker& operator=(Worker&& other) noexcept {
+    swap(other);
+    return *this;
+  }
+  ~Worker();
+
+  ucp_worker_h get() const { return worker_; }
+  // -1 where no transport can wake a sleeper.
+  int event_fd() const { return event_fd_; }
+  detail::Result<std::vector<char>> address() const;
+
+ private:
+  Worker() = default;
+  void swap(Worker& other) noexcept {
+    std::swap(context_, other.context_);
+    std::swap(worker_, other.worker_);
+    std::swap(event_fd_, other.event_fd_);
+  }
+  ucp_context_h context_ = nullptr;
+  ucp_worker_h worker_ = nullptr;
+  int event_fd_ = -1;
+};
+
+// "tcp/eth0, rc_mlx5/mlx5_0:1": what this endpoint uses; empty if UCX doesn't tell.
+std::string transports_of(ucp_ep_h);
+
+}  // namespace libcoll::xport::ucx
