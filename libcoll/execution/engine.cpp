@@ -82,7 +82,8 @@ void Idler::rest(bool progressed, bool network_only) {
   }
   const xport::shm::Host::Hook hook = engine_.host().hook;
   if (hook.function) hook.function(hook.context);
-  if (rounds_ % 16 != 0 || waited_s() * 1e6 < engine_.waiting().yield_us) {
+  const int yields = rounds_ - engine_.waiting().spins;
+  if (yields <= engine_.host().most_yields() && waited_s() * 1e6 < engine_.waiting().yield_us) {
     sched_yield();
     return;
   }

@@ -152,7 +152,12 @@ bool Queue::advance(Operation& op, bool& natives_free) {
         fiber_->resume();
         break;
       case Stage::schedule: {
-        const bool any = op.run->advance(engine_.messenger(), fiber(), natives_free);
+        bool any = false;
+        // A blocking call that is alone looks after the messenger only while it waits for it, and runs its
+        // native steps on its own stack (wait_until_done).
+        const bool alone = &op == &blocking_ && !engine_.busy();
+        if (alone && op.run->has_transfers()) any = engine_.messenger()->progress();
+        any |= op.run->advance(engine_.messenger(), natives_free && (!alone || !op.run->may_block()) ? &fiber() : nullptr);
         natives_free = natives_free && !op.run->natives_left();
         if (op.run->finished()) end(op, nullptr);
         return any;
@@ -209,6 +214,32 @@ void Queue::fail(Operation& op, std::exception_ptr error) {
     }
   }
   end(op, std::move(error));
+}
+
+// Runs the next native step of a blocking call that has nothing else to do. While it waits, it listens.
+bool Queue::run_native_here(Operation& op) {
+  struct Interrupted {};
+  const xport::shm::Group::Hook listen{[](void* q) {
+                                         auto& self = *static_cast<Queue*>(q);
+                                         if (self.engine_.messenger() == nullptr) return;
+                                         self.engine_.messenger()->progress();
+                                         if (self.concerned()) throw Interrupted{};
+                                       },
+                                       this};
+  try {
+    return op.run->run_native_blocking(listen);
+  } catch (const Interrupted&) {
+    heed_notices();
+  } catch (...) {
+    fail(op, std::current_exception());
+  }
+  return true;
+}
+
+// Whether a notice ends the operation in flight.
+bool Queue::concerned() {
+  for (xport::Notice n; engine_.messenger()->take_notice(communicator_, n);) notices_.push_back(n);
+  return std::any_of(notices_.begin(), notices_.end(), [&](const xport::Notice& n) { return (n.word & ~rank_bits) == lost || n.sequence == sequence_; });
 }
 
 bool Queue::heed_notices() {
@@ -312,9 +343,11 @@ void Queue::wait_until_done(Operation& op) {
   Idler idler(engine_);
   unsigned idle_rounds = 0;
   while (!op.done()) {
-    bool any = engine_.progress(this), network_only = false;
     const auto lock = lock_if_shared();
-    any |= advance();
+    bool any = advance(), network_only = false;
+    if (op.done()) return;
+    if (&op != &blocking_ || engine_.busy()) any |= engine_.progress(this);
+    else any |= run_native_here(op);
     if (op.done()) return;
     if (!any && ++idle_rounds % 256 == 0 && look_for_lost()) continue;
     if (idler.waited_s() > limit_s && op.run) fail(op, std::make_exception_ptr(Error(Errc::timeout, op.run->stuck(limit_s), op.run->first_missing())));
@@ -327,10 +360,22 @@ void Queue::wait_until_done(Operation& op) {
   }
 }
 
+// The caller has nothing else under way, here or anywhere: nobody else needs to look at this operation, and
+// its native steps may wait in their own way (they sleep on a futex where the fiber could only poll).
 void Queue::run(const Plan& plan, const Args& args) {
-  blocking_.set(plan, args, plan.program->schedule.size);
-  start(blocking_);
-  wait(blocking_);
+  if (!broken_.empty()) throw Error(Errc::closed, fmt::format("libcoll: the communicator is broken since: {}", broken_));
+  Operation& op = blocking_;
+  op.set(plan, args, plan.program->schedule.size);
+  op.error = nullptr;
+  begin(op);
+  pending_.push_back(&op);
+  try {
+    wait_until_done(op);
+  } catch (...) {
+    fail(op, std::current_exception());
+  }
+  pending_.clear();
+  collect(op);
 }
 
 void Queue::drain() {

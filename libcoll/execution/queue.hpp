@@ -80,6 +80,8 @@ class Queue {
   void settle();
   void fail(Operation&, std::exception_ptr);
   bool heed_notices();
+  bool run_native_here(Operation&);
+  bool concerned();
   void tell_others(std::uint32_t sequence, std::uint32_t word);
   void break_down(int culprit, const std::string& why);
   bool look_for_lost();

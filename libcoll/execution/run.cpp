@@ -232,7 +232,28 @@ void Run::finish() {
   if (p.wide) kernels::narrow(p.outer_type, outer_recv_, wide_recv_.data(), n);
 }
 
-bool Run::advance(xport::Messenger* messenger, Fiber& fiber, bool may_run_natives) {
+bool Run::may_block() const {
+  constexpr std::uint64_t eager = 16384;  // arrives whether or not this rank looks after it meanwhile
+  return !native_running_ && std::all_of(inflight_.begin(), inflight_.end(), [&](std::uint32_t i) { return steps()[i].kind == Kind::recv && bytes(steps()[i].to) <= eager; });
+}
+
+bool Run::run_native_blocking(const xport::shm::Group::Hook& listen) {
+  if (!may_block() || !natives_left() || needs_[natives_[next_native_]] != 0) return false;
+  const std::uint32_t step = natives_[next_native_];
+  const Native& n = program_->natives[program_->native_of[step]];
+  n.plan.group->align(first_native(sequence_));
+  n.plan.group->set_listener(listen);
+  struct Restore {
+    xport::shm::Group* group;
+    ~Restore() { group->set_listener({}); }
+  } const restore{n.plan.group};
+  n.native.run(*n.plan.group, args_of(step), n.plan);
+  ++next_native_;
+  complete(step);
+  return true;
+}
+
+bool Run::advance(xport::Messenger* messenger, Fiber* fiber) {
   bool any = false;
   for (bool again = true; again;) {
     again = look_at_transfers();
@@ -248,7 +269,7 @@ bool Run::advance(xport::Messenger* messenger, Fiber& fiber, bool may_run_native
       again = true;
     }
     ready_.clear();
-    if (may_run_natives) again |= run_natives(fiber);
+    if (fiber != nullptr) again |= run_natives(*fiber);
     any |= again;
   }
   if (done_ == steps().size() && !ended_) finish();

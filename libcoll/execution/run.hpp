@@ -24,12 +24,16 @@ class Run {
 
   // Arguments are copied (counts and displacements too).
   void start(const Args&, std::uint64_t communicator, std::uint32_t sequence);
-  // Does what can be done now. True if anything happened. Native steps only where `may_run_natives`, that
-  // is when no earlier operation of the communicator has any left. Throws what a step threw; the run is
-  // then cancelled.
-  bool advance(xport::Messenger*, Fiber&, bool may_run_natives);
+  // Does what can be done now. True if anything happened. Native steps only with a fiber, that is when no
+  // earlier operation of the communicator has any left. Throws what a step threw.
+  bool advance(xport::Messenger*, Fiber*);
+  bool has_transfers() const { return !inflight_.empty(); }
   bool finished() const { return ended_; }
   bool natives_left() const { return next_native_ < natives_.size(); }
+  // Runs its next native step to the end, on the caller's stack and with the group's own way of waiting: for
+  // blocking calls that have nothing else to do meanwhile. `listen` is called while it waits. False if something else could be done.
+  bool may_block() const;  // nothing is in flight that needs this rank's help
+  bool run_native_blocking(const xport::shm::Group::Hook& listen);
   // Whether only the network can move it on: the caller may sleep on the messenger's descriptor.
   bool waits_for_network_only() const { return !inflight_.empty() && !native_running_; }
   // Of a run that makes no progress: whom it waits for.

@@ -104,6 +104,9 @@ class Group {
   // and comes back) instead of spinning, yielding and sleeping.
   struct Suspender { void (*function)(void*) = nullptr; void* context = nullptr; };
   void set_suspender(Suspender s);
+  // Called now and then by a wait that takes long; what it throws ends the operation.
+  using Hook = Host::Hook;
+  void set_listener(const Hook& h) { listener_ = h; }
   // How errors call the members: `ranks[r]` of `size` instead of r. Where this group is a part of a communicator.
   void set_names(std::vector<int> ranks, int size);
   int name_of_rank(int r) const { return names_.empty() ? r : names_[static_cast<std::size_t>(r)]; }
@@ -213,6 +216,7 @@ class Group {
   int rank_, size_;
   int spins_ = 0, usual_spins_ = 0;
   Suspender suspender_;
+  Hook listener_;
   std::vector<int> names_;
   int named_size_ = 0;
   double yield_us_ = 100;

@@ -66,6 +66,9 @@ Result<std::unique_ptr<Host>> Host::create(Bootstrap& bootstrap, const HostOptio
   const auto size = static_cast<std::size_t>(bootstrap.size());
   host->oversubscribed_ = options.crowded || (options.cpus > 0 && static_cast<int>(size) > options.cpus);
 
+  const int turns = options.cpus > 0 ? (static_cast<int>(size) + options.cpus - 1) / options.cpus : 1;
+  host->most_yields_ = 8 + 4 * turns;
+
   const std::uint64_t word = 0x6c6962636f6c6c00u + static_cast<unsigned>(host->rank_);
   const Card mine{pid_namespace(), reinterpret_cast<std::uint64_t>(&word), word, getpid(), register_fence()};
   std::vector<Card> cards(size);

@@ -66,6 +66,9 @@ class Host {
   bool single_copy() const { return single_copy_; }
   bool forced_single_copy() const { return options_.config.single_copy == "on"; }
   bool oversubscribed() const { return oversubscribed_; }
+  // Where ranks take turns on CPUs a few yields let all of them run once; more of them change nothing when
+  // the scheduler does not let one task group yield to another (containers, autogroups): then sleep.
+  int most_yields() const { return oversubscribed_ ? most_yields_ : 1 << 20; }
   bool asymmetric_fence() const { return asymmetric_fence_; }
   const Costs& costs() const { return costs_; }
   void set_costs(const Costs& c) { costs_ = c; }
@@ -96,6 +99,7 @@ class Host {
   HostOptions options_;
   std::unique_ptr<Heap> heap_;
   std::vector<Peer> peers_;
+  int most_yields_ = 8;
   bool single_copy_ = false, oversubscribed_ = false, asymmetric_fence_ = false;
   Hook background_;
   std::atomic<bool> background_active_{false};

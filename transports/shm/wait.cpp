@@ -81,7 +81,7 @@ void Group::wait_slowly(const std::atomic<std::uint64_t>& word, std::uint64_t va
   if (suspender_.function != nullptr) return wait_suspended(word, value, r);
   const Clock::time_point start = Clock::now();
   const Host::Hook hook = host_.hook;
-  while (microseconds_since(start) < yield_us_) {
+  for (int yields = host_.most_yields(); yields > 0 && microseconds_since(start) < yield_us_; --yields) {
     sched_yield();
     if (reached(word, value)) return;
     if (hook.function) hook.function(hook.context);
@@ -95,6 +95,7 @@ void Group::wait_slowly(const std::atomic<std::uint64_t>& word, std::uint64_t va
     sleep_on(word, value, header, r, hook.function || host_.run_background() ? 200 : sleep_us);
     if (reached(word, value)) return;
     check_alive(r);
+    if (listener_.function) listener_.function(listener_.context);
     if (hook.function) hook.function(hook.context);
     if (microseconds_since(start) > limit_s * 1e6)
       give_up(Errc::timeout, r, fmt::format("rank {} did not arrive within {:g} s ({})", name_of_rank(r), limit_s, where_is(r)));

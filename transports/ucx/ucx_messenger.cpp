@@ -15,7 +15,8 @@ namespace libcoll::xport::ucx {
 
 namespace {
 constexpr unsigned message_id = 0;
-constexpr int rounds_per_progress = 16;  // bounded: the caller has other things to look at
+// One round: over TCP each is a system call, and the caller looks at what the last one brought first.
+constexpr int rounds_per_progress = 1;
 constexpr auto cancel_patience = std::chrono::seconds(2);
 }  // namespace
 
