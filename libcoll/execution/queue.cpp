@@ -136,6 +136,12 @@ void Queue::end(Operation& op, std::exception_ptr error) {
   op.stage.store(Stage::done, std::memory_order_release);
 }
 
+// What was started before a peer was lost ends with the same error; later calls are refused.
+void Queue::end_rest(const std::exception_ptr& error) {
+  for (Operation* op : pending_)
+    if (!op->done()) end(*op, error);
+}
+
 namespace {
 constexpr unsigned patience = 256;  // looks in vain before the reason is looked for
 }
@@ -177,7 +183,9 @@ bool Queue::advance(Operation& op, bool& natives_free) {
     }
     natives_free = false;
     if (fiber_->busy()) return false;
-    end(op, fiber_->take_error());
+    const std::exception_ptr error = fiber_->take_error();
+    end(op, error);
+    if (error != nullptr && group_.broken()) end_rest(error);
     natives_free = true;
   } catch (...) {
     fail(op, std::current_exception());
@@ -224,7 +232,8 @@ void Queue::fail(Operation& op, std::exception_ptr error) {
       tell_others(sequence, gave_up | static_cast<std::uint32_t>(rank_));  // a user's operation threw
     }
   }
-  end(op, std::move(error));
+  end(op, error);
+  if (!broken_.empty()) end_rest(error);
 }
 
 bool Queue::heed_notices() {
@@ -310,7 +319,10 @@ bool Queue::test(Operation& op) {
   if (!op.done()) {
     engine_.progress(this);
     settle();
-    if (!op.done()) watch(op);
+    if (!op.done()) {
+      watch(op);
+      if (engine_.host().oversubscribed()) rest();  // the peer may need this CPU
+    }
   }
   if (!op.done()) return false;
   collect(op);

@@ -82,6 +82,7 @@ class Queue {
   bool advance(Operation&, bool& natives_free);
   void begin(Operation&);
   void end(Operation&, std::exception_ptr);
+  void end_rest(const std::exception_ptr&);
   void settle();
   void fail(Operation&, std::exception_ptr);
   bool heed_notices();

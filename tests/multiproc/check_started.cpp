@@ -1,4 +1,6 @@
 // Many started collectives at once: part of the body, so that every launcher runs it.
+#include <sched.h>
+
 #include <algorithm>
 
 #include "tests/multiproc/jobs.hpp"
@@ -24,7 +26,7 @@ void run_many_in_flight(Comm& c, Random& random, std::size_t most_bytes, bool pr
       wait_all(requests);
       break;
     case 1:
-      while (!test_all(requests)) {}
+      while (!test_all(requests)) sched_yield();
       break;
     case 2:
       for (std::size_t done = 0, i = 0; (i = wait_any(requests)) != many; ++done) {
@@ -35,6 +37,7 @@ void run_many_in_flight(Comm& c, Random& random, std::size_t most_bytes, bool pr
     case 3:
       for (std::size_t left = many; left != 0;)
         if (const std::size_t i = test_any(requests); i != many) jobs[i]->verify(), --left;
+        else sched_yield();
       break;
     default: {
       std::vector<std::size_t> order(many);

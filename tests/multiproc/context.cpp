@@ -1,5 +1,7 @@
 #include "tests/multiproc/context.hpp"
 
+#include <sched.h>
+
 #include <cstring>
 #include <stdexcept>
 
@@ -73,13 +75,13 @@ void Context::expect_intact(const std::string& what, const Region& send, const R
 }
 
 void finish(Request& r, bool polling) {
-  while (polling && !r.test()) {}
+  while (polling && !r.test()) sched_yield();
   r.wait();
   if (r) throw std::runtime_error("a request that was waited for is not done");
 }
 
 void finish(Persistent& p, bool polling) {
-  while (polling && !p.test()) {}
+  while (polling && !p.test()) sched_yield();
   p.wait();
 }
 
