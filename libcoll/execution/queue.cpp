@@ -64,6 +64,7 @@ Operation* Queue::take() {
   Operation* op = free_.back();
   free_.pop_back();
   op->detached = false;
+  op->stage.store(Stage::idle, std::memory_order_relaxed);  // done, if nobody waited for it
   return op;
 }
 
@@ -143,7 +144,7 @@ void Queue::end_rest(const std::exception_ptr& error) {
 }
 
 namespace {
-constexpr unsigned patience = 256;  // looks in vain before the reason is looked for
+constexpr unsigned patience = 64;  // looks in vain before the reason is looked for
 }
 
 // `natives_free`: no operation before this one has native steps left; so for those behind it afterwards.
