@@ -1,23 +1,12 @@
-// The C ABI: each function forwards to Comm and turns exceptions into codes.
+// The C ABI: each function forwards to Comm and turns exceptions into codes. Started and persistent forms: c_started.cpp.
 #include <fmt/format.h>
 
-#include <memory>
-#include <mutex>
-#include <new>
-#include <string>
-#include <unordered_map>
 #include <utility>
 
-#include "libcoll/libcoll.h"
-#include "libcoll/libcoll.hpp"
+#include "libcoll/core/c_handles.hpp"
 
 using namespace libcoll;
-
-struct libcoll_comm_s {
-  Comm comm;
-  std::mutex mutex;  // of `buffers`: allocate and free may come from several threads
-  std::unordered_map<void*, Buffer> buffers;
-};
+using namespace libcoll::detail;
 
 static_assert(static_cast<int>(DType::f64_f64) == LIBCOLL_F64_F64 && static_cast<int>(Op::maxloc) == LIBCOLL_MAXLOC &&
               static_cast<int>(Level::world) == LIBCOLL_WORLD && static_cast<int>(Errc::internal) == LIBCOLL_ERR_INTERNAL);
@@ -25,34 +14,6 @@ static_assert(static_cast<int>(DType::f64_f64) == LIBCOLL_F64_F64 && static_cast
 namespace {
 
 thread_local std::string last_error;
-
-int remember(Errc code, const char* text) noexcept {
-  try {
-    last_error = text;
-  } catch (...) {  // out of memory: the code must do
-  }
-  return static_cast<int>(code);
-}
-
-template <class F>
-int guarded(F f) noexcept {
-  try {
-    f();
-    return LIBCOLL_OK;
-  } catch (const Error& e) {
-    return remember(e.code(), e.what());
-  } catch (const std::bad_alloc&) {
-    return remember(Errc::system, "libcoll: out of memory");
-  } catch (const std::exception& e) {
-    return remember(Errc::internal, e.what());
-  }
-}
-
-template <class F>
-int with(libcoll_comm c, F f) noexcept {
-  if (c == nullptr) return remember(Errc::invalid_argument, "libcoll: the communicator is NULL");
-  return guarded([&] { f(c->comm); });
-}
 
 int make(libcoll_comm* out, Comm comm) {
   auto handle = std::make_unique<libcoll_comm_s>();
@@ -71,29 +32,19 @@ int create(libcoll_comm* out, F f) noexcept {
   });
 }
 
-DType type_of(int dtype) { return static_cast<DType>(dtype < 0 || dtype > 254 ? 255 : dtype); }
-Op op_of(int op) { return static_cast<Op>(op < 0 || op >= op_count ? 255 : op); }
+}  // namespace
 
-// The C function takes the type as an int, so it is called through this one.
-struct Bridge {
-  explicit Bridge(const libcoll_custom_op* op) {
-    if (op == nullptr) return;
-    c = *op;
-    cpp = {.function = op->function ? &call : nullptr, .context = this, .commutative = op->commutative != 0, .element_bytes = op->element_bytes};
-  }
-  static void call(const void* in, void* inout, std::size_t count, DType dtype, void* context) {
-    const libcoll_custom_op& op = static_cast<Bridge*>(context)->c;
-    op.function(in, inout, count, static_cast<int>(dtype), op.context);
-  }
-  libcoll_custom_op c{};
-  CustomOp cpp;
-};
+namespace libcoll::detail {
 
-std::span<const Count> per_rank(const Comm& c, const int64_t* p) {
-  return p ? std::span<const Count>(p, static_cast<std::size_t>(c.size())) : std::span<const Count>();
+int remember(Errc code, const char* text) noexcept {
+  try {
+    last_error = text;
+  } catch (...) {  // out of memory: the code must do
+  }
+  return static_cast<int>(code);
 }
 
-}  // namespace
+}  // namespace libcoll::detail
 
 extern "C" {
 

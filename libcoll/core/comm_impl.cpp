@@ -224,7 +224,7 @@ void CommImpl::close() {
   }
 }
 
-const std::string& CommImpl::broken() const { return group_->broken() ? group_->broken_reason() : queue_->broken(); }
+const std::string& CommImpl::broken() const { return queue_->broken(); }
 
 const Topology& CommImpl::topology() {
   if (!topology_) {
@@ -238,7 +238,7 @@ const Topology& CommImpl::topology() {
 int CommImpl::color_at(Level level) const { return world_->hierarchy.group_of(level, world_->rank); }
 
 void CommImpl::announce_refusal(Coll coll) {
-  if (!broken().empty()) return;
+  if (unannounced_ != 0 || !broken().empty()) return;
   queue_->drain();
   if (local()) group_->announce_refusal(Call{.coll = coll});
   else queue_->refuse_next();

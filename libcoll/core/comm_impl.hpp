@@ -60,6 +60,17 @@ class CommImpl {
 
   // Throws Error{invalid_argument}: "libcoll: rank 1 of 4: allreduce: count is -3 ...".
   [[noreturn]] void refuse(Coll coll, const std::string& what);
+  // While one of these lives, a refused call is no part of the sequence of operations: nobody waits for it.
+  class Unannounced {
+   public:
+    explicit Unannounced(CommImpl& c) : c_(c) { ++c_.unannounced_; }
+    Unannounced(const Unannounced& other) : Unannounced(other.c_) {}
+    Unannounced& operator=(const Unannounced&) = delete;
+    ~Unannounced() { --c_.unannounced_; }
+
+   private:
+    CommImpl& c_;
+  };
   // Tells the peers that this rank cannot take part in the next operation, whichever it is.
   void announce_refusal(Coll coll = static_cast<Coll>(coll_count));
   void allgather_bytes(const void* send, void* recv, std::size_t bytes);
@@ -67,7 +78,8 @@ class CommImpl {
  private:
   struct Card;
   const Plan& settled_plan(const Call& call, std::span<const Count> counts);
-  const Plan& make_plan(const Call& call, std::span<const Count> counts);
+  const Plan& find_plan(const Call& call, std::span<const Count> counts, bool checked);
+  const Plan& make_plan(const Call& call, std::span<const Count> counts, bool checked);
   Plan native_plan(const Call& call);
   std::shared_ptr<exec::Program> make_program(const Call& call, std::span<const Count> counts);
   void check_across_ranks(const Call& call);
@@ -91,6 +103,7 @@ class CommImpl {
   std::vector<sched::Problem::LevelView> levels_;
   std::shared_ptr<exec::Queue> queue_;
   PlanCache plans_;
+  int unannounced_ = 0;
   Plan uncached_;                     // the plan in use while LIBCOLL_CHECK bypasses the cache
   std::shared_ptr<exec::Program> uncached_program_;
   std::optional<Topology> topology_;

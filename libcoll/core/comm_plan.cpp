@@ -58,14 +58,17 @@ void CommImpl::validate(const Call& call) {
 // Once nothing is under way.
 const Plan& CommImpl::settled_plan(const Call& call, std::span<const Count> counts) {
   queue_->drain();
-  return plan_to_start(call, counts);
+  return find_plan(call, counts, true);
 }
 
-const Plan& CommImpl::plan_to_start(const Call& call, std::span<const Count> counts) {
+// An exchange before it would wait for peers, which what only starts must not.
+const Plan& CommImpl::plan_to_start(const Call& call, std::span<const Count> counts) { return find_plan(call, counts, false); }
+
+const Plan& CommImpl::find_plan(const Call& call, std::span<const Count> counts, bool checked) {
   const Plan* p = plans_.find(call);
   // Schedules of unequal blocks hold for the counts they were made for; their hash alone is not enough.
   if (p != nullptr && (p->program == nullptr || std::equal(counts.begin(), counts.end(), p->program->counts.begin(), p->program->counts.end()))) return *p;
-  return make_plan(call, counts);
+  return make_plan(call, counts, checked);
 }
 
 Plan CommImpl::native_plan(const Call& call) {
@@ -83,7 +86,7 @@ Plan CommImpl::native_plan(const Call& call) {
   return p;
 }
 
-const Plan& CommImpl::make_plan(const Call& call, std::span<const Count> counts) {
+const Plan& CommImpl::make_plan(const Call& call, std::span<const Count> counts, bool checked) {
   if (!broken().empty()) throw Error(Errc::closed, fmt::format("libcoll: the communicator is broken since: {}", broken()));
   validate(call);
   Plan p;
@@ -95,8 +98,8 @@ const Plan& CommImpl::make_plan(const Call& call, std::span<const Count> counts)
     p = Plan{.call = call, .run = run_program, .group = group_, .signature = signature_of(call), .program = program.get(), .shape = program->text.c_str()};
     if (!counts_are_hashed(call.coll)) p.bytes = static_cast<std::uint64_t>(call.count) * call.element_bytes;
   }
-  if (world_->config.check && size() > 1) {
-    check_across_ranks(call);
+  if (world_->config.check && size() > 1) {  // not cached, so that each call is checked
+    if (checked) check_across_ranks(call);
     uncached_program_ = program;
     return uncached_ = p;
   }

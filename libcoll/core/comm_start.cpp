@@ -27,8 +27,11 @@ struct StartNow {
   }
 };
 
+// Planning is no operation: a plan that is refused does not concern the peers.
 struct Prepare {
+  explicit Prepare(CommImpl& comm) : c(comm), quiet(comm) {}
   CommImpl& c;
+  CommImpl::Unannounced quiet;
   const Plan& plan(const Call& call, std::span<const Count> counts = {}) const { return c.plan_to_start(call, counts); }
   Persistent operator()(const Plan& plan, const Args& args) const {
     exec::Operation* op = c.queue()->take();

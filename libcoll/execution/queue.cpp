@@ -36,6 +36,8 @@ Queue::Queue(Engine& engine, xport::shm::Group& group, std::uint64_t communicato
 Queue::~Queue() { shut_down(); }
 
 void Queue::shut_down() {
+  if (std::exchange(closed_, true)) return;
+  on_change = [](bool) {};
   if (registered_) engine_.leave(this);
   registered_ = false;
   for (Operation* op : pending_) {
@@ -62,6 +64,7 @@ Operation* Queue::take() {
   Operation* op = free_.back();
   free_.pop_back();
   op->detached = false;
+  op->stage.store(Stage::idle, std::memory_order_relaxed);  // done, if nobody waited for it
   return op;
 }
 
@@ -77,9 +80,17 @@ Fiber& Queue::fiber() {
   return *fiber_;
 }
 
+const std::string& Queue::broken() {
+  if (closed_) return broken_;
+  const auto lock = lock_if_shared();
+  return group_.broken() ? group_.broken_reason() : broken_;
+}
+
 void Queue::start(Operation& op) {
-  if (!broken_.empty()) throw Error(Errc::closed, fmt::format("libcoll: the communicator is broken since: {}", broken_));
+  if (closed_) throw Error(Errc::closed, "libcoll: the communicator was closed");
+  if (const std::string& why = broken(); !why.empty()) throw Error(Errc::closed, fmt::format("libcoll: the communicator is broken since: {}", why));
   op.error = nullptr;
+  op.looks = 0;
   // An operation of one hop that nothing precedes is complete for the peers once it is posted: nobody
   // has to move it on, and no lock is needed until the owner asks for it.
   const bool alone = !registered_ && pending_.empty();
@@ -126,6 +137,16 @@ void Queue::end(Operation& op, std::exception_ptr error) {
   op.stage.store(Stage::done, std::memory_order_release);
 }
 
+// What was started before a peer was lost ends with the same error; later calls are refused.
+void Queue::end_rest(const std::exception_ptr& error) {
+  for (Operation* op : pending_)
+    if (!op->done()) end(*op, error);
+}
+
+namespace {
+constexpr unsigned patience = 64;  // looks in vain before the reason is looked for
+}
+
 // `natives_free`: no operation before this one has native steps left; so for those behind it afterwards.
 bool Queue::advance(Operation& op, bool& natives_free) {
   try {
@@ -143,21 +164,27 @@ bool Queue::advance(Operation& op, bool& natives_free) {
         break;
       case Stage::posted:
         natives_free = false;
-        if (!xport::shm::can_complete(group_, op.posted, op.plan)) return false;
-        op.plan.complete(group_, op.posted, op.args, op.plan);
-        end(op, nullptr);
-        natives_free = true;
-        return true;
+        // In the fiber: it waits after all if a peer called something else. And after so many looks in vain:
+        // waiting properly finds out who died or is late.
+        if (!xport::shm::can_complete(group_, op.posted, op.plan) && ++op.looks < patience) return false;
+        op.stage.store(Stage::fiber, std::memory_order_relaxed);
+        fiber().start([this, &op] { run_suspendable(group_, *fiber_, [&] { op.plan.complete(group_, op.posted, op.args, op.plan); }); });
+        break;
       case Stage::fiber:
         fiber_->resume();
         break;
       case Stage::schedule: {
+<<<<<<< HEAD
         bool any = false;
         // A blocking call that is alone looks after the messenger only while it waits for it, and runs its
         // native steps on its own stack (wait_until_done).
         const bool alone = &op == &blocking_ && !engine_.busy();
         if (alone && op.run->has_transfers()) any = engine_.messenger()->progress();
         any |= op.run->advance(engine_.messenger(), natives_free && (!alone || !op.run->may_block()) ? &fiber() : nullptr);
+=======
+        const bool any = op.run->advance(engine_.messenger(), fiber(), natives_free);
+        if (any) op.looks = 0;
+>>>>>>> started
         natives_free = natives_free && !op.run->natives_left();
         if (op.run->finished()) end(op, nullptr);
         return any;
@@ -166,7 +193,9 @@ bool Queue::advance(Operation& op, bool& natives_free) {
     }
     natives_free = false;
     if (fiber_->busy()) return false;
-    end(op, fiber_->take_error());
+    const std::exception_ptr error = fiber_->take_error();
+    end(op, error);
+    if (error != nullptr && group_.broken()) end_rest(error);
     natives_free = true;
   } catch (...) {
     fail(op, std::current_exception());
@@ -213,7 +242,8 @@ void Queue::fail(Operation& op, std::exception_ptr error) {
       tell_others(sequence, gave_up | static_cast<std::uint32_t>(rank_));  // a user's operation threw
     }
   }
-  end(op, std::move(error));
+  end(op, error);
+  if (!broken_.empty()) end_rest(error);
 }
 
 // Runs the next native step of a blocking call that has nothing else to do. While it waits, it listens.
@@ -290,6 +320,7 @@ bool Queue::progress() {
 
 // By the owner: nobody else has to look after an empty queue.
 void Queue::settle() {
+  if (closed_) return;
   {
     const auto lock = lock_if_shared();
     advance();
@@ -306,11 +337,28 @@ void Queue::collect(Operation& op) {
   if (op.error != nullptr) std::rethrow_exception(std::exchange(op.error, nullptr));
 }
 
+double Queue::limit_s(const Operation& op) const { return op.args.timeout_s > 0 ? op.args.timeout_s : engine_.waiting().timeout_s; }
+
+// Of a schedule that its owner only tests: a peer may be lost or late here, too. (Native steps watch for themselves.)
+void Queue::watch(Operation& op) {
+  const auto lock = lock_if_shared();
+  if (op.run == nullptr || op.done() || ++op.looks % patience != 0 || look_for_lost()) return;
+  constexpr double longest_pause_s = 0.1;
+  const auto now = std::chrono::steady_clock::now();
+  op.watched_s = op.looks == patience ? 0 : op.watched_s + std::min(longest_pause_s, std::chrono::duration<double>(now - op.last_look).count());
+  op.last_look = now;
+  if (op.watched_s > limit_s(op)) fail(op, std::make_exception_ptr(Error(Errc::timeout, op.run->stuck(limit_s(op)), op.run->first_missing())));
+}
+
 bool Queue::test(Operation& op) {
   if (op.stage.load(std::memory_order_acquire) == Stage::idle) return true;
   if (!op.done()) {
     engine_.progress(this);
     settle();
+    if (!op.done()) {
+      watch(op);
+      if (engine_.host().oversubscribed()) rest();  // the peer may need this CPU
+    }
   }
   if (!op.done()) return false;
   collect(op);
@@ -333,13 +381,12 @@ void Queue::wait(Operation& op) {
     on_change(true);
     return collect(op);
   }
-  wait_until_done(op);
+  if (!op.done()) wait_until_done(op);
   settle();
   collect(op);
 }
 
 void Queue::wait_until_done(Operation& op) {
-  const double limit_s = op.args.timeout_s > 0 ? op.args.timeout_s : engine_.waiting().timeout_s;
   Idler idler(engine_);
   unsigned idle_rounds = 0;
   while (!op.done()) {
@@ -350,7 +397,7 @@ void Queue::wait_until_done(Operation& op) {
     else any |= run_native_here(op);
     if (op.done()) return;
     if (!any && ++idle_rounds % 256 == 0 && look_for_lost()) continue;
-    if (idler.waited_s() > limit_s && op.run) fail(op, std::make_exception_ptr(Error(Errc::timeout, op.run->stuck(limit_s), op.run->first_missing())));
+    if (op.run && idler.waited_s() > limit_s(op)) fail(op, std::make_exception_ptr(Error(Errc::timeout, op.run->stuck(limit_s(op)), op.run->first_missing())));
     network_only = std::all_of(pending_.begin(), pending_.end(), [](const Operation* p) {
       return p->stage.load(std::memory_order_relaxed) == Stage::schedule && p->run->waits_for_network_only();
     });

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <exception>
 #include <functional>
 #include <memory>
@@ -33,6 +34,9 @@ struct Operation {
   CustomOp custom;
   std::vector<Count> tables[4];
   bool detached = false;                    // nobody will wait for it
+  unsigned looks = 0;                       // since something last happened to it
+  double watched_s = 0;                     // that these looks took, long pauses of the caller left out
+  std::chrono::steady_clock::time_point last_look{};
 
   void set(const Plan&, const Args&, int ranks);
   bool done() const { return stage.load(std::memory_order_acquire) == Stage::done; }
@@ -58,10 +62,11 @@ class Queue {
   void wait(Operation&);
   // Blocking: start and wait.
   void run(const Plan&, const Args&);
-  // The communicator goes: whatever still runs ends with an Error. Operations stay readable.
+  // The communicator goes: whatever still runs ends with an Error. Afterwards operations can only be
+  // waited for and given back: neither group nor engine are looked at again.
   void shut_down();
   // Why no operation can start any more, or nothing.
-  const std::string& broken() const { return broken_; }
+  const std::string& broken();
   // Waits for everything that was started.
   void drain();
   // Called by the owner's thread when the first operation starts and after the last has ended.
@@ -77,6 +82,7 @@ class Queue {
   bool advance(Operation&, bool& natives_free);
   void begin(Operation&);
   void end(Operation&, std::exception_ptr);
+  void end_rest(const std::exception_ptr&);
   void settle();
   void fail(Operation&, std::exception_ptr);
   bool heed_notices();
@@ -85,6 +91,8 @@ class Queue {
   void tell_others(std::uint32_t sequence, std::uint32_t word);
   void break_down(int culprit, const std::string& why);
   bool look_for_lost();
+  void watch(Operation&);
+  double limit_s(const Operation&) const;
   void collect(Operation&);
   void wait_until_done(Operation&);
   Fiber& fiber();
@@ -99,7 +107,8 @@ class Queue {
   std::vector<Operation*> pending_;    // in program order
   bool registered_ = false;            // with the engine: others may move it on. Changed by the owner only
   std::unique_ptr<Fiber> fiber_;
-  std::string broken_;
+  bool closed_ = false;
+  std::string broken_;                 // with the lock
   std::vector<int> members_;
   const int rank_;
   std::vector<xport::Notice> notices_;  // of operations that have not started here

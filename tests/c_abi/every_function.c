@@ -85,6 +85,109 @@ static void movements(libcoll_comm c) {
   for (int r = 0; r < size; ++r) REQUIRE(out[displs[r]] == r * 100 + displs[rank]);
 }
 
+/* -- Started and persistent forms. */
+
+/* Runs a started call, then a planned one twice, checking the results of each. */
+#define BOTH(started, planned, check) do { \
+    libcoll_request r = NULL; \
+    libcoll_persistent p = NULL; \
+    fill(); OK(started); OK(libcoll_wait(&r)); REQUIRE(r == NULL); REQUIRE(check); \
+    fill(); OK(planned); \
+    for (int k = 0; k < 2; ++k) { fill(); OK(libcoll_start(p)); OK(libcoll_persistent_wait(p)); REQUIRE(check); } \
+    OK(libcoll_persistent_free(&p)); REQUIRE(p == NULL); \
+  } while (0)
+enum { T = LIBCOLL_I64, SUM = LIBCOLL_SUM };
+
+static void started_reductions(libcoll_comm c) {
+  const int last = size - 1;
+  BOTH(libcoll_iallreduce(in, out, N, T, SUM, c, &r), libcoll_plan_allreduce(in, out, N, T, SUM, c, &p), out[4] == sum(4, last));
+  BOTH(libcoll_ireduce(in, out, N, T, SUM, last, c, &r), libcoll_plan_reduce(in, out, N, T, SUM, last, c, &p),
+       out[2] == (rank == last ? sum(2, last) : -1));
+  BOTH(libcoll_ireduce_scatter_block(in, out, N, T, SUM, c, &r), libcoll_plan_reduce_scatter_block(in, out, N, T, SUM, c, &p),
+       out[1] == sum(rank * N + 1, last));
+  int64_t own[MOST];
+  int before = 0;
+  for (int i = 0; i < size; ++i) own[i] = i % 3 + 1, before += i < rank ? i % 3 + 1 : 0;
+  BOTH(libcoll_ireduce_scatter(in, out, own, T, SUM, c, &r), libcoll_plan_reduce_scatter(in, out, own, T, SUM, c, &p), out[0] == sum(before, last));
+  BOTH(libcoll_iscan(in, out, N, T, SUM, c, &r), libcoll_plan_scan(in, out, N, T, SUM, c, &p), out[4] == sum(4, rank));
+  BOTH(libcoll_iexscan(in, out, N, T, SUM, c, &r), libcoll_plan_exscan(in, out, N, T, SUM, c, &p), out[1] == (rank == 0 ? -1 : sum(1, rank - 1)));
+
+  int calls = 0;
+  libcoll_custom_op op = {keep_right, &calls, 0, 0};
+  BOTH(libcoll_iallreduce_custom(in, out, N, T, &op, c, &r), libcoll_plan_allreduce_custom(in, out, N, T, &op, c, &p), out[2] == last * 100 + 2);
+  BOTH(libcoll_ireduce_custom(in, out, N, T, &op, 0, c, &r), libcoll_plan_reduce_custom(in, out, N, T, &op, 0, c, &p),
+       rank != 0 || out[2] == last * 100 + 2);
+  BOTH(libcoll_ireduce_scatter_block_custom(in, out, N, T, &op, c, &r), libcoll_plan_reduce_scatter_block_custom(in, out, N, T, &op, c, &p),
+       out[0] == last * 100 + rank * N);
+  BOTH(libcoll_iscan_custom(in, out, N, T, &op, c, &r), libcoll_plan_scan_custom(in, out, N, T, &op, c, &p), out[0] == rank * 100);
+  BOTH(libcoll_iexscan_custom(in, out, N, T, &op, c, &r), libcoll_plan_exscan_custom(in, out, N, T, &op, c, &p),
+       out[0] == (rank == 0 ? -1 : (rank - 1) * 100));
+  REQUIRE(size == 1 || calls > 0);
+}
+
+static void started_movements(libcoll_comm c) {
+  const int last = size - 1;
+  BOTH(libcoll_ibarrier(c, &r), libcoll_plan_barrier(c, &p), out[0] == -1);
+  BOTH(libcoll_ibcast(in, N, T, last, c, &r), libcoll_plan_bcast(in, N, T, last, c, &p), in[4] == last * 100 + 4);
+  BOTH(libcoll_iallgather(in, out, N, T, c, &r), libcoll_plan_allgather(in, out, N, T, c, &p), out[last * N + 1] == last * 100 + 1);
+  BOTH(libcoll_igather(in, out, N, T, 0, c, &r), libcoll_plan_gather(in, out, N, T, 0, c, &p), out[last * N] == (rank == 0 ? last * 100 : -1));
+  BOTH(libcoll_iscatter(in, out, N, T, last, c, &r), libcoll_plan_scatter(in, out, N, T, last, c, &p), out[1] == last * 100 + rank * N + 1);
+  BOTH(libcoll_ialltoall(in, out, N, T, c, &r), libcoll_plan_alltoall(in, out, N, T, c, &p), out[last * N] == last * 100 + rank * N);
+  BOTH(libcoll_iallgatherv(in, counts[rank], out, counts, displs, T, c, &r), libcoll_plan_allgatherv(in, counts[rank], out, counts, displs, T, c, &p),
+       out[displs[last]] == last * 100);
+  const int64_t* root_counts = rank == 0 ? counts : NULL;
+  const int64_t* root_displs = rank == 0 ? displs : NULL;
+  BOTH(libcoll_igatherv(in, counts[rank], out, root_counts, root_displs, T, 0, c, &r),
+       libcoll_plan_gatherv(in, counts[rank], out, root_counts, root_displs, T, 0, c, &p), out[displs[last]] == (rank == 0 ? last * 100 : -1));
+  BOTH(libcoll_iscatterv(in, root_counts, root_displs, out, counts[rank], T, 0, c, &r),
+       libcoll_plan_scatterv(in, root_counts, root_displs, out, counts[rank], T, 0, c, &p), out[0] == displs[rank]);
+  int64_t same[MOST];
+  for (int i = 0; i < size; ++i) same[i] = 2;
+  BOTH(libcoll_ialltoallv(in, same, displs, out, same, displs, T, c, &r), libcoll_plan_alltoallv(in, same, displs, out, same, displs, T, c, &p),
+       out[displs[last]] == last * 100 + displs[rank]);
+}
+
+static void requests(libcoll_comm c) {
+  libcoll_request r[3] = {NULL, NULL, NULL};
+  libcoll_persistent p = NULL;
+  int64_t sums[3] = {0, 0, 0}, one = 1;
+  int done = 0, index = -1, seen = 0;
+  for (int i = 0; i < 3; ++i) OK(libcoll_iallreduce(&one, sums + i, 1, T, SUM, c, r + i));
+  for (; libcoll_wait_any(3, r, &index) == LIBCOLL_OK && index != 3; ++seen) REQUIRE(r[index] == NULL && sums[index] == size);
+  REQUIRE(seen == 3);
+  for (int i = 0; i < 3; ++i) OK(libcoll_iallreduce(&one, sums + i, 1, T, LIBCOLL_MAX, c, r + i));
+  OK(libcoll_wait_all(3, r));
+  REQUIRE(sums[0] == 1 && sums[2] == 1 && r[0] == NULL && r[2] == NULL);
+  OK(libcoll_ibarrier(c, r));
+  while (!done) OK(libcoll_test(r, &done));
+  REQUIRE(r[0] == NULL);
+  OK(libcoll_wait(r));
+  OK(libcoll_ibarrier(c, r));
+  OK(libcoll_request_free(r));
+  OK(libcoll_barrier(c));
+  OK(libcoll_plan_allreduce(&one, sums, 1, T, SUM, c, &p));
+  OK(libcoll_start(p));
+  for (done = 0; !done;) OK(libcoll_persistent_test(p, &done));
+  REQUIRE(sums[0] == size);
+  OK(libcoll_start(p));
+  REQUIRE(libcoll_start(p) == LIBCOLL_ERR_INVALID_ARGUMENT);
+  OK(libcoll_persistent_wait(p));
+  OK(libcoll_persistent_free(&p));
+
+  REQUIRE(libcoll_iallreduce(in, out, -1, T, SUM, c, r) == LIBCOLL_ERR_INVALID_ARGUMENT && r[0] == NULL);
+  REQUIRE(libcoll_plan_allreduce(in, out, -1, T, SUM, c, &p) == LIBCOLL_ERR_INVALID_ARGUMENT && p == NULL);
+  REQUIRE(libcoll_iallreduce_custom(in, out, 1, T, NULL, c, r) == LIBCOLL_ERR_INVALID_ARGUMENT && r[0] == NULL);
+  REQUIRE(libcoll_ibarrier(c, NULL) == LIBCOLL_ERR_INVALID_ARGUMENT && libcoll_ibarrier(NULL, r) == LIBCOLL_ERR_INVALID_ARGUMENT);
+  REQUIRE(libcoll_wait(NULL) == LIBCOLL_ERR_INVALID_ARGUMENT && libcoll_test(r, NULL) == LIBCOLL_ERR_INVALID_ARGUMENT);
+  REQUIRE(libcoll_wait_all(-1, r) == LIBCOLL_ERR_INVALID_ARGUMENT && libcoll_wait_any(1, NULL, &index) == LIBCOLL_ERR_INVALID_ARGUMENT);
+  REQUIRE(libcoll_start(NULL) == LIBCOLL_ERR_INVALID_ARGUMENT && libcoll_persistent_wait(NULL) == LIBCOLL_ERR_INVALID_ARGUMENT);
+  REQUIRE(libcoll_persistent_test(NULL, &done) == LIBCOLL_ERR_INVALID_ARGUMENT && libcoll_persistent_free(NULL) == LIBCOLL_ERR_INVALID_ARGUMENT);
+  REQUIRE(libcoll_request_free(NULL) == LIBCOLL_ERR_INVALID_ARGUMENT);
+  OK(libcoll_wait_any(3, r, &index));
+  REQUIRE(index == 3);
+  OK(libcoll_barrier(c));
+}
+
 static void errors(libcoll_comm c) {
   REQUIRE(libcoll_allreduce(in, out, -1, LIBCOLL_I64, LIBCOLL_SUM, c) == LIBCOLL_ERR_INVALID_ARGUMENT);
   REQUIRE(strstr(libcoll_last_error(), "count") != NULL);
@@ -157,6 +260,9 @@ int main(void) {
   reductions(c);
   for (int r = 0; r < size; ++r) displs[r] = r * 3;
   movements(c);
+  started_reductions(c);
+  started_movements(c);
+  requests(c);
   errors(c);
   communicators(c);
   OK(libcoll_comm_close(&c));

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "tests/multiproc/context.hpp"
+#include "tests/multiproc/jobs.hpp"
 #include "tests/unit/kernels/reference.hpp"
 
 namespace libcoll::test {
@@ -186,6 +187,16 @@ void typed_forms(Context& c) {
   c.comm.barrier();
 }
 
+void many_started(Context& c) {
+  Random random(c.draw());
+  const std::size_t most_bytes = c.size <= 4 ? 4u << 20 : c.size <= 9 ? 1u << 19 : 1u << 16;
+  for (int round = 0; round < 3; ++round) {
+    const bool drawn = round == 0 || c.sampled(1);
+    if (drawn) run_many_in_flight(c.comm, random, round == 0 ? most_bytes : most_bytes / 16);
+  }
+  run_opposite_order(c.comm, random, most_bytes);
+}
+
 }  // namespace
 
 void run_body(Comm& comm, const BodyOptions& options) {
@@ -198,6 +209,7 @@ void run_body(Comm& comm, const BodyOptions& options) {
   every_root(c);
   user_operation(c);
   every_mix(c);
+  many_started(c);
 }
 
 void run_smoke(Comm& comm, std::uint64_t seed, bool private_only) {

@@ -53,32 +53,43 @@ inline bool has_tables(Which w) {
 // Whether every rank looks at what every other calls.
 inline bool all_see_all(Which w) { return !rooted(w) && w != Which::scan && w != Which::exscan; }
 
-inline void call(Comm& c, Which w, Args& x) {
-  const CallOptions& o = x.options;
-  const bool is_root = c.rank() == x.root;
-  switch (w) {
-    case Which::barrier: return c.barrier(o);
-    case Which::bcast: return c.bcast(x.recv, x.count, x.type, x.root, o);
-    case Which::reduce: return c.reduce(x.send, x.recv, x.count, x.type, x.op, x.root, o);
-    case Which::allreduce: return c.allreduce(x.send, x.recv, x.count, x.type, x.op, o);
-    case Which::reduce_scatter_block: return c.reduce_scatter_block(x.send, x.recv, x.count, x.type, x.op, o);
-    case Which::reduce_scatter: return c.reduce_scatter(x.send, x.recv, x.counts, x.type, x.op, o);
-    case Which::allgather: return c.allgather(x.send, x.recv, x.count, x.type, o);
-    case Which::allgatherv: return c.allgatherv(x.send, x.count, x.recv, x.counts, x.displs, x.type, o);
-    case Which::gather: return c.gather(x.send, x.recv, x.count, x.type, x.root, o);
-    case Which::gatherv:
-      return is_root ? c.gatherv(x.send, x.count, x.recv, x.counts, x.displs, x.type, x.root, o)
-                     : c.gatherv(x.send, x.count, nullptr, {}, {}, x.type, x.root, o);
-    case Which::scatter: return c.scatter(x.send, x.recv, x.count, x.type, x.root, o);
-    case Which::scatterv:
-      return is_root ? c.scatterv(x.send, x.counts, x.displs, x.recv, x.count, x.type, x.root, o)
-                     : c.scatterv(nullptr, {}, {}, x.recv, x.count, x.type, x.root, o);
-    case Which::alltoall: return c.alltoall(x.send, x.recv, x.count, x.type, o);
-    case Which::alltoallv: return c.alltoallv(x.send, x.out_counts, x.displs, x.recv, x.counts, x.displs, x.type, o);
-    case Which::scan: return c.scan(x.send, x.recv, x.count, x.type, x.op, o);
-    case Which::exscan: return c.exscan(x.send, x.recv, x.count, x.type, x.op, o);
+#define LIBCOLL_TEST_CALL_BY_NAME(form)                                                                              \
+  const CallOptions& o = x.options;                                                                                  \
+  const bool is_root = c.rank() == x.root;                                                                           \
+  switch (w) {                                                                                                       \
+    case Which::barrier: return c.form##barrier(o);                                                                  \
+    case Which::bcast: return c.form##bcast(x.recv, x.count, x.type, x.root, o);                                     \
+    case Which::reduce: return c.form##reduce(x.send, x.recv, x.count, x.type, x.op, x.root, o);                     \
+    case Which::allreduce: return c.form##allreduce(x.send, x.recv, x.count, x.type, x.op, o);                       \
+    case Which::reduce_scatter_block: return c.form##reduce_scatter_block(x.send, x.recv, x.count, x.type, x.op, o); \
+    case Which::reduce_scatter: return c.form##reduce_scatter(x.send, x.recv, x.counts, x.type, x.op, o);            \
+    case Which::allgather: return c.form##allgather(x.send, x.recv, x.count, x.type, o);                             \
+    case Which::allgatherv: return c.form##allgatherv(x.send, x.count, x.recv, x.counts, x.displs, x.type, o);       \
+    case Which::gather: return c.form##gather(x.send, x.recv, x.count, x.type, x.root, o);                           \
+    case Which::gatherv:                                                                                             \
+      return is_root ? c.form##gatherv(x.send, x.count, x.recv, x.counts, x.displs, x.type, x.root, o)               \
+                     : c.form##gatherv(x.send, x.count, nullptr, {}, {}, x.type, x.root, o);                         \
+    case Which::scatter: return c.form##scatter(x.send, x.recv, x.count, x.type, x.root, o);                         \
+    case Which::scatterv:                                                                                            \
+      return is_root ? c.form##scatterv(x.send, x.counts, x.displs, x.recv, x.count, x.type, x.root, o)              \
+                     : c.form##scatterv(nullptr, {}, {}, x.recv, x.count, x.type, x.root, o);                        \
+    case Which::alltoall: return c.form##alltoall(x.send, x.recv, x.count, x.type, o);                               \
+    case Which::alltoallv:                                                                                           \
+      return c.form##alltoallv(x.send, x.out_counts, x.displs, x.recv, x.counts, x.displs, x.type, o);               \
+    case Which::scan: return c.form##scan(x.send, x.recv, x.count, x.type, x.op, o);                                 \
+    case Which::exscan: return c.form##exscan(x.send, x.recv, x.count, x.type, x.op, o);                             \
   }
+
+inline void call(Comm& c, Which w, Args& x) { LIBCOLL_TEST_CALL_BY_NAME() }
+inline Request start(Comm& c, Which w, Args& x) {
+  LIBCOLL_TEST_CALL_BY_NAME(i)
+  return {};
 }
+inline Persistent plan(Comm& c, Which w, Args& x) {
+  LIBCOLL_TEST_CALL_BY_NAME(plan_)
+  return {};
+}
+#undef LIBCOLL_TEST_CALL_BY_NAME
 
 // What a call came to.
 struct Outcome {

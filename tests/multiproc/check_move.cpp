@@ -12,14 +12,22 @@ constexpr int to_all = -1;
 class Check {
  public:
   Check(Context& c, Movement kind, DType dtype, const Shape& s)
-      : c_(c), kind_(kind), dtype_(dtype), s_(s), tag_(c.draw()), block_(s.count * size_of(dtype)),
+      : c_(c), kind_(kind), dtype_(dtype), s_(s), form_(c.draw_form()), tag_(c.draw()), block_(s.count * size_of(dtype)),
         ranks_(static_cast<std::size_t>(c.size)), me_(static_cast<std::size_t>(c.rank)), root_(c.rank == s.root) {
     what_ = std::string(names[static_cast<int>(kind)]) + " " + name_of(dtype) + ", count " + std::to_string(s.count) +
-            ", root " + std::to_string(s.root) + (s.in_place ? ", in place" : "");
+            ", root " + std::to_string(s.root) + (s.in_place ? ", in place, " : ", ") + name_of(form_);
   }
 
   void run() {
-    if (kind_ == Movement::bcast) return bcast();
+    for (int k = 0; k == 0 || k < calling_.times; ++k) {
+      data_ = tag_ + static_cast<std::uint64_t>(k);
+      once(k == 0);
+    }
+  }
+
+ private:
+  void once(bool first) {
+    if (kind_ == Movement::bcast) return bcast(first);
     const bool rooted = kind_ == Movement::gather || kind_ == Movement::scatter;
     const bool sends = kind_ != Movement::scatter || root_, receives = kind_ != Movement::gather || root_;
     const bool many_out = kind_ == Movement::scatter || kind_ == Movement::alltoall;
@@ -30,14 +38,14 @@ class Check {
     if (receives && !(in_place && kind_ == Movement::scatter)) recv = take(c_.recv_store, many_in ? ranks_ : 1, 1);
     fill(send, recv, in_place);
     const Bytes send_before(send.data, send.data + send.bytes);
-    call(in_place && kind_ != Movement::scatter ? static_cast<const void*>(libcoll::in_place) : send.data,
+    if (first) calling_ = call(in_place && kind_ != Movement::scatter ? static_cast<const void*>(libcoll::in_place) : send.data,
          in_place && kind_ == Movement::scatter ? const_cast<void*>(static_cast<const void*>(libcoll::in_place)) : recv.data);
+    calling_.run();
     c_.expect_intact(what_, send, recv);
     c_.expect(what_ + ": send buffer afterwards", send.data, send_before.data(), send.bytes);
     if (receives && recv.data != nullptr) expect_received(recv, many_in);
   }
 
- private:
   Region take(Store& store, std::size_t blocks, int which) {
     return store.take(blocks * block_, size_of(dtype_), c_.place(tag_, which));
   }
@@ -45,7 +53,7 @@ class Check {
   // The block that `from` sends `to`.
   void put(unsigned char* to, int from, int receiver) const {
     const bool one = kind_ == Movement::allgather || kind_ == Movement::gather || kind_ == Movement::bcast;
-    if (block_ != 0) fill_block(to, block_, tag_, from, one ? to_all : receiver);
+    if (block_ != 0) fill_block(to, block_, data_, from, one ? to_all : receiver);
   }
 
   void fill(const Region& send, const Region& recv, bool in_place) const {
@@ -70,34 +78,41 @@ class Check {
     c_.expect(what_, recv.data, want.data(), want.size());
   }
 
-  void bcast() {
+  void bcast(bool first) {
     Region buffer = take(c_.recv_store, 1, 1);
     if (root_) put(buffer.data, c_.rank, to_all);
-    c_.comm.bcast(buffer.data, static_cast<Count>(s_.count), dtype_, s_.root, {.algorithm = s_.algorithm});
+    if (first) {
+      const CallOptions o{.algorithm = s_.algorithm};
+      calling_ = CALL_IN_FORM(form_, c_.comm, bcast, buffer.data, static_cast<Count>(s_.count), dtype_, s_.root, o);
+    }
+    calling_.run();
     c_.expect_intact(what_, {}, buffer);
     Bytes want(block_);
     put(want.data(), s_.root, to_all);
     c_.expect(what_, buffer.data, want.data(), block_);
   }
 
-  void call(const void* send, void* recv) {
-    Comm& comm = c_.comm;
+  Calling call(const void* send, void* recv) {
     const CallOptions o{.algorithm = s_.algorithm};
     const auto n = static_cast<Count>(s_.count);
     switch (kind_) {
-      case Movement::bcast: return;
-      case Movement::allgather: return comm.allgather(send, recv, n, dtype_, o);
-      case Movement::gather: return comm.gather(send, recv, n, dtype_, s_.root, o);
-      case Movement::scatter: return comm.scatter(send, recv, n, dtype_, s_.root, o);
-      case Movement::alltoall: return comm.alltoall(send, recv, n, dtype_, o);
+      case Movement::bcast: break;
+      case Movement::allgather: return CALL_IN_FORM(form_, c_.comm, allgather, send, recv, n, dtype_, o);
+      case Movement::gather: return CALL_IN_FORM(form_, c_.comm, gather, send, recv, n, dtype_, s_.root, o);
+      case Movement::scatter: return CALL_IN_FORM(form_, c_.comm, scatter, send, recv, n, dtype_, s_.root, o);
+      case Movement::alltoall: return CALL_IN_FORM(form_, c_.comm, alltoall, send, recv, n, dtype_, o);
     }
+    return {};
   }
 
   Context& c_;
   const Movement kind_;
   const DType dtype_;
   const Shape& s_;
-  const std::uint64_t tag_;
+  const Form form_;
+  const std::uint64_t tag_;  // of buffers
+  std::uint64_t data_ = 0;   // of what is in them
+  Calling calling_;
   const std::size_t block_, ranks_, me_;
   const bool root_;
   std::string what_;

@@ -20,13 +20,22 @@ struct Table {
 class Check {
  public:
   Check(Context& c, VectorForm kind, DType dtype, const Shape& s)
-      : c_(c), kind_(kind), dtype_(dtype), element_(size_of(dtype)), s_(s), tag_(c.draw()),
+      : c_(c), kind_(kind), dtype_(dtype), element_(size_of(dtype)), s_(s), form_(c.draw_form()), tag_(c.draw()),
         me_(static_cast<std::size_t>(c.rank)), root_(c.rank == s.root) {
     what_ = std::string(names[static_cast<int>(kind)]) + " " + name_of(dtype) + ", counts about " + std::to_string(s.count) +
-            ", root " + std::to_string(s.root) + (s.in_place ? ", in place" : "") + ", tag " + std::to_string(tag_);
+            ", root " + std::to_string(s.root) + (s.in_place ? ", in place" : "") + ", tag " + std::to_string(tag_) + ", " + name_of(form_);
   }
 
   void run() {
+    for (int k = 0; k == 0 || k < calling_.times; ++k) {
+      data_ = tag_ + static_cast<std::uint64_t>(k);
+      first_ = k == 0;
+      once();
+    }
+  }
+
+ private:
+  void once() {
     switch (kind_) {
       case VectorForm::allgatherv: return collect(true);
       case VectorForm::gatherv: return collect(root_);
@@ -35,7 +44,6 @@ class Check {
     }
   }
 
- private:
   // What `from` sends `to` of; in an alltoallv in place both directions are alike. Some ranks have a lot.
   Count count_of(int from, int to) const {
     auto a = static_cast<std::uint64_t>(from), b = static_cast<std::uint64_t>(to);
@@ -71,7 +79,7 @@ class Check {
   Region take(Store& store, Count elements, int which) { return store.take(bytes(elements), element_, c_.place(tag_, which)); }
   void put(unsigned char* to, Count n, int from, int receiver) const {
     const bool one = kind_ == VectorForm::allgatherv || kind_ == VectorForm::gatherv;
-    if (n != 0) fill_block(to, bytes(n), tag_, from, one ? -1 : receiver);
+    if (n != 0) fill_block(to, bytes(n), data_, from, one ? -1 : receiver);
   }
   void put_all(unsigned char* to, const Table& t, bool incoming) const {
     for (int r = 0; r < c_.size; ++r) {
@@ -96,8 +104,10 @@ class Check {
     const void* from = in_place ? static_cast<const void*>(libcoll::in_place) : send.data;
     const std::span<const Count> counts = receives ? std::span<const Count>(t.counts) : std::span<const Count>();
     const std::span<const Count> displs = receives ? std::span<const Count>(t.displs) : std::span<const Count>();
-    if (kind_ == VectorForm::allgatherv) c_.comm.allgatherv(from, own, recv.data, counts, displs, dtype_);
-    else c_.comm.gatherv(from, own, recv.data, counts, displs, dtype_, s_.root);
+    if (first_)
+      calling_ = kind_ == VectorForm::allgatherv ? CALL_IN_FORM(form_, c_.comm, allgatherv, from, own, recv.data, counts, displs, dtype_)
+                                                 : CALL_IN_FORM(form_, c_.comm, gatherv, from, own, recv.data, counts, displs, dtype_, s_.root);
+    calling_.run();
     c_.expect_intact(what_, send, recv);
     if (receives) expect_table(recv, t);
   }
@@ -112,7 +122,8 @@ class Check {
     void* to = in_place ? const_cast<void*>(static_cast<const void*>(libcoll::in_place)) : recv.data;
     const std::span<const Count> counts = root_ ? std::span<const Count>(t.counts) : std::span<const Count>();
     const std::span<const Count> displs = root_ ? std::span<const Count>(t.displs) : std::span<const Count>();
-    c_.comm.scatterv(send.data, counts, displs, to, own, dtype_, s_.root);
+    if (first_) calling_ = CALL_IN_FORM(form_, c_.comm, scatterv, send.data, counts, displs, to, own, dtype_, s_.root);
+    calling_.run();
     c_.expect_intact(what_, send, recv);
     if (in_place) return;
     Bytes want(bytes(own));
@@ -125,8 +136,10 @@ class Check {
     Region recv = take(c_.recv_store, in.extent, 1), send;
     if (s_.in_place) put_all(recv.data, in, false);
     else send = take(c_.send_store, out.extent, 0), put_all(send.data, out, false);
-    c_.comm.alltoallv(s_.in_place ? static_cast<const void*>(libcoll::in_place) : send.data, out.counts, out.displs, recv.data,
-                      in.counts, in.displs, dtype_);
+    const void* from = s_.in_place ? static_cast<const void*>(libcoll::in_place) : send.data;
+    const std::span<const Count> out_counts = out.counts, out_displs = out.displs, in_counts = in.counts, in_displs = in.displs;
+    if (first_) calling_ = CALL_IN_FORM(form_, c_.comm, alltoallv, from, out_counts, out_displs, recv.data, in_counts, in_displs, dtype_);
+    calling_.run();
     c_.expect_intact(what_, send, recv);
     expect_table(recv, in);
   }
@@ -136,7 +149,11 @@ class Check {
   const DType dtype_;
   const std::size_t element_;
   const Shape& s_;
-  const std::uint64_t tag_;
+  const Form form_;
+  const std::uint64_t tag_;  // of buffers and counts
+  std::uint64_t data_ = 0;   // of what is in them
+  bool first_ = true;        // later runs of a persistent call have the tables only as it copied them
+  Calling calling_;
   const std::size_t me_;
   const bool root_;
   std::string what_;

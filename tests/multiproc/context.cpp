@@ -1,5 +1,7 @@
 #include "tests/multiproc/context.hpp"
 
+#include <sched.h>
+
 #include <cstring>
 #include <stdexcept>
 
@@ -71,6 +73,19 @@ void Context::expect_intact(const std::string& what, const Region& send, const R
   if (!send_store.intact(send)) fail(what + ": wrote around the send buffer");
   if (!recv_store.intact(recv)) fail(what + ": wrote around the receive buffer");
 }
+
+void finish(Request& r, bool polling) {
+  while (polling && !r.test()) sched_yield();
+  r.wait();
+  if (r) throw std::runtime_error("a request that was waited for is not done");
+}
+
+void finish(Persistent& p, bool polling) {
+  while (polling && !p.test()) sched_yield();
+  p.wait();
+}
+
+const char* name_of(Form f) { return f == Form::blocking ? "blocking" : f == Form::started ? "started" : "persistent"; }
 
 // -- Operations -----------------------------------------------------------------------------------
 

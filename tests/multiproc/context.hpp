@@ -2,6 +2,7 @@
 // guards around them, operations with their reference, and comparison.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <random>
 #include <string>
@@ -57,6 +58,15 @@ struct Operation {
 Operation builtin(DType, Op, Values);
 std::vector<Operation> user_operations();
 
+// The three ways to call a collective.
+enum class Form : std::uint8_t { blocking, started, persistent };
+
+// A call with its arguments, made in one of the forms; to be run `times` times, on data that may change between.
+struct Calling {
+  std::function<void()> run;
+  int times = 1;
+};
+
 class Context {
  public:
   Context(Comm& c, const BodyOptions& o)
@@ -68,6 +78,12 @@ class Context {
   int draw_below(int n) { return static_cast<int>(draw() % static_cast<std::uint64_t>(n)); }
   bool sampled(double share) { return static_cast<double>(draw() >> 11) * 0x1p-53 < share * options.scale; }
   bool fits(std::size_t bytes) const { return bytes <= options.most_bytes; }
+
+  // Mostly blocking, so that the body takes little longer for the others.
+  Form draw_form() {
+    const int n = draw_below(20);
+    return n < 12 ? Form::blocking : n < 17 ? Form::started : Form::persistent;
+  }
 
   // Differs from rank to rank; send and recv independently.
   Place place(std::uint64_t tag, int which) const;
@@ -86,6 +102,32 @@ class Context {
  private:
   std::mt19937_64 random_;
 };
+
+// Waits by polling or by wait().
+void finish(Request&, bool polling);
+void finish(Persistent&, bool polling);
+const char* name_of(Form);
+
+// CALL_IN_FORM(form, comm, allreduce, send, recv, ...): a Calling. Arguments are copied.
+#define CALL_IN_FORM(form, comm, name, ...)                                                          \
+  in_form(form, [=, this] { (comm).name(__VA_ARGS__); }, [=, this] { return (comm).i##name(__VA_ARGS__); }, \
+          [=, this] { return (comm).plan_##name(__VA_ARGS__); })
+
+template <class Block, class Start, class Plan>
+Calling in_form(Form form, Block block, Start start, Plan plan) {
+  if (form == Form::blocking) return {block};
+  if (form == Form::started)
+    return {[start] {
+      Request r = start();
+      finish(r, false);
+    }};
+  const auto persistent = std::make_shared<Persistent>(plan());
+  return {[persistent] {
+            persistent->start();
+            finish(*persistent, true);
+          },
+          3};
+}
 
 enum class Reduction : std::uint8_t { allreduce, reduce, reduce_scatter_block, reduce_scatter, scan, exscan };
 enum class Movement : std::uint8_t { bcast, allgather, gather, scatter, alltoall };

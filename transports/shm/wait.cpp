@@ -60,17 +60,19 @@ void Group::set_suspender(Suspender s) {
 // Somebody else decides when to look again. Time passes while nobody does: only what was looked at
 // for that long counts against the limit.
 void Group::wait_suspended(const std::atomic<std::uint64_t>& word, std::uint64_t value, int r) {
-  constexpr unsigned check_every = 1024;
-  constexpr double longest_gap_us = 1e5;
+  constexpr unsigned looks_per_clock = 16;
+  constexpr double longest_gap_us = 1e5, check_every_us = 1e4;
   const double limit_us = (timeout_s_ > 0 ? timeout_s_ : host_.config().timeout_s) * 1e6;
   Clock::time_point last{};
-  double waited_us = 0;
+  double waited_us = 0, checked_us = 0;
   for (unsigned i = 0; !reached(word, value); ++i) {
     suspender_.function(suspender_.context);
-    if ((i + 1) % check_every != 0) continue;
+    if ((i + 1) % looks_per_clock != 0) continue;
     const Clock::time_point now = Clock::now();
-    if (i >= check_every) waited_us += std::min(std::chrono::duration<double, std::micro>(now - last).count(), longest_gap_us);
+    if (i >= looks_per_clock) waited_us += std::min(std::chrono::duration<double, std::micro>(now - last).count(), longest_gap_us);
     last = now;
+    if (waited_us - checked_us < check_every_us) continue;
+    checked_us = waited_us;
     check_alive(r);
     if (waited_us > limit_us)
       give_up(Errc::timeout, r, fmt::format("rank {} did not arrive within {:g} s ({})", name_of_rank(r), limit_us / 1e6, where_is(r)));

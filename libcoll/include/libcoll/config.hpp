@@ -31,7 +31,7 @@ struct Config {
   std::string fd_passing = "auto";
   // LIBCOLL_CALIBRATE=on|off: measure link costs at the first world; off: use built-in guesses.
   bool calibrate = true;
-  // LIBCOLL_CHECK=on|off: before every collective compare operation, count, type and root across
+  // LIBCOLL_CHECK=on|off: before every blocking collective compare operation, count, type and root across
   // ranks with an extra exchange and name the odd one out, also where a rooted call would not notice.
   bool check = false;
   // LIBCOLL_HIERARCHY=file: a hierarchy (JSON) to use in place of the probed one. Its groups of level

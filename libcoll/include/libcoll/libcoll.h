@@ -98,6 +98,82 @@ LIBCOLL_C_API int libcoll_scatterv(const void* send, const int64_t* counts, cons
 LIBCOLL_C_API int libcoll_alltoallv(const void* send, const int64_t* send_counts, const int64_t* send_displs, void* recv,
                                     const int64_t* recv_counts, const int64_t* recv_displs, int dtype, libcoll_comm comm);
 
+/* -- Started collectives: the same with a place for the request at the end, which is NULL again once it was
+ *    waited for. What must stay until then: buffers, and what a user's operation points to. Nothing else. */
+typedef struct libcoll_request_s* libcoll_request;
+LIBCOLL_C_API int libcoll_ibarrier(libcoll_comm comm, libcoll_request* request);
+LIBCOLL_C_API int libcoll_ibcast(void* buffer, int64_t count, int dtype, int root, libcoll_comm comm, libcoll_request* request);
+LIBCOLL_C_API int libcoll_ireduce(const void* send, void* recv, int64_t count, int dtype, int op, int root, libcoll_comm comm, libcoll_request* request);
+LIBCOLL_C_API int libcoll_iallreduce(const void* send, void* recv, int64_t count, int dtype, int op, libcoll_comm comm, libcoll_request* request);
+LIBCOLL_C_API int libcoll_ireduce_scatter_block(const void* send, void* recv, int64_t recv_count, int dtype, int op, libcoll_comm comm, libcoll_request* request);
+LIBCOLL_C_API int libcoll_ireduce_scatter(const void* send, void* recv, const int64_t* counts, int dtype, int op, libcoll_comm comm, libcoll_request* request);
+LIBCOLL_C_API int libcoll_iscan(const void* send, void* recv, int64_t count, int dtype, int op, libcoll_comm comm, libcoll_request* request);
+LIBCOLL_C_API int libcoll_iexscan(const void* send, void* recv, int64_t count, int dtype, int op, libcoll_comm comm, libcoll_request* request);
+LIBCOLL_C_API int libcoll_ireduce_custom(const void* send, void* recv, int64_t count, int dtype, const libcoll_custom_op* op, int root,
+         libcoll_comm comm, libcoll_request* request);
+LIBCOLL_C_API int libcoll_iallreduce_custom(const void* send, void* recv, int64_t count, int dtype, const libcoll_custom_op* op, libcoll_comm comm, libcoll_request* request);
+LIBCOLL_C_API int libcoll_ireduce_scatter_block_custom(const void* send, void* recv, int64_t recv_count, int dtype, const libcoll_custom_op* op,
+         libcoll_comm comm, libcoll_request* request);
+LIBCOLL_C_API int libcoll_iscan_custom(const void* send, void* recv, int64_t count, int dtype, const libcoll_custom_op* op, libcoll_comm comm, libcoll_request* request);
+LIBCOLL_C_API int libcoll_iexscan_custom(const void* send, void* recv, int64_t count, int dtype, const libcoll_custom_op* op, libcoll_comm comm, libcoll_request* request);
+LIBCOLL_C_API int libcoll_iallgather(const void* send, void* recv, int64_t count, int dtype, libcoll_comm comm, libcoll_request* request);
+LIBCOLL_C_API int libcoll_igather(const void* send, void* recv, int64_t count, int dtype, int root, libcoll_comm comm, libcoll_request* request);
+LIBCOLL_C_API int libcoll_iscatter(const void* send, void* recv, int64_t count, int dtype, int root, libcoll_comm comm, libcoll_request* request);
+LIBCOLL_C_API int libcoll_ialltoall(const void* send, void* recv, int64_t count, int dtype, libcoll_comm comm, libcoll_request* request);
+LIBCOLL_C_API int libcoll_iallgatherv(const void* send, int64_t send_count, void* recv, const int64_t* counts, const int64_t* displs, int dtype,
+         libcoll_comm comm, libcoll_request* request);
+LIBCOLL_C_API int libcoll_igatherv(const void* send, int64_t send_count, void* recv, const int64_t* counts, const int64_t* displs, int dtype,
+         int root, libcoll_comm comm, libcoll_request* request);
+LIBCOLL_C_API int libcoll_iscatterv(const void* send, const int64_t* counts, const int64_t* displs, void* recv, int64_t recv_count, int dtype,
+         int root, libcoll_comm comm, libcoll_request* request);
+LIBCOLL_C_API int libcoll_ialltoallv(const void* send, const int64_t* send_counts, const int64_t* send_displs, void* recv,
+         const int64_t* recv_counts, const int64_t* recv_displs, int dtype, libcoll_comm comm, libcoll_request* request);
+/* Each ends with the error of the collective, if it had one; the request is freed and set to NULL then, too. NULL is done. */
+LIBCOLL_C_API int libcoll_wait(libcoll_request* request);
+LIBCOLL_C_API int libcoll_test(libcoll_request* request, int* done);
+/* Waits for all; the first error. */
+LIBCOLL_C_API int libcoll_wait_all(int count, libcoll_request* requests);
+/* Waits until one is done, sets it to NULL and *index to its place; count if all are NULL. */
+LIBCOLL_C_API int libcoll_wait_any(int count, libcoll_request* requests, int* index);
+/* Lets a collective that is under way go on by itself. */
+LIBCOLL_C_API int libcoll_request_free(libcoll_request* request);
+
+/* -- Persistent collectives: planned once, then started as often as one likes. Free it once it is done. */
+typedef struct libcoll_persistent_s* libcoll_persistent;
+LIBCOLL_C_API int libcoll_plan_barrier(libcoll_comm comm, libcoll_persistent* persistent);
+LIBCOLL_C_API int libcoll_plan_bcast(void* buffer, int64_t count, int dtype, int root, libcoll_comm comm, libcoll_persistent* persistent);
+LIBCOLL_C_API int libcoll_plan_reduce(const void* send, void* recv, int64_t count, int dtype, int op, int root, libcoll_comm comm, libcoll_persistent* persistent);
+LIBCOLL_C_API int libcoll_plan_allreduce(const void* send, void* recv, int64_t count, int dtype, int op, libcoll_comm comm, libcoll_persistent* persistent);
+LIBCOLL_C_API int libcoll_plan_reduce_scatter_block(const void* send, void* recv, int64_t recv_count, int dtype, int op, libcoll_comm comm, libcoll_persistent* persistent);
+LIBCOLL_C_API int libcoll_plan_reduce_scatter(const void* send, void* recv, const int64_t* counts, int dtype, int op, libcoll_comm comm, libcoll_persistent* persistent);
+LIBCOLL_C_API int libcoll_plan_scan(const void* send, void* recv, int64_t count, int dtype, int op, libcoll_comm comm, libcoll_persistent* persistent);
+LIBCOLL_C_API int libcoll_plan_exscan(const void* send, void* recv, int64_t count, int dtype, int op, libcoll_comm comm, libcoll_persistent* persistent);
+LIBCOLL_C_API int libcoll_plan_reduce_custom(const void* send, void* recv, int64_t count, int dtype, const libcoll_custom_op* op, int root,
+         libcoll_comm comm, libcoll_persistent* persistent);
+LIBCOLL_C_API int libcoll_plan_allreduce_custom(const void* send, void* recv, int64_t count, int dtype, const libcoll_custom_op* op,
+         libcoll_comm comm, libcoll_persistent* persistent);
+LIBCOLL_C_API int libcoll_plan_reduce_scatter_block_custom(const void* send, void* recv, int64_t recv_count, int dtype, const libcoll_custom_op* op,
+         libcoll_comm comm, libcoll_persistent* persistent);
+LIBCOLL_C_API int libcoll_plan_scan_custom(const void* send, void* recv, int64_t count, int dtype, const libcoll_custom_op* op, libcoll_comm comm, libcoll_persistent* persistent);
+LIBCOLL_C_API int libcoll_plan_exscan_custom(const void* send, void* recv, int64_t count, int dtype, const libcoll_custom_op* op, libcoll_comm comm,
+         libcoll_persistent* persistent);
+LIBCOLL_C_API int libcoll_plan_allgather(const void* send, void* recv, int64_t count, int dtype, libcoll_comm comm, libcoll_persistent* persistent);
+LIBCOLL_C_API int libcoll_plan_gather(const void* send, void* recv, int64_t count, int dtype, int root, libcoll_comm comm, libcoll_persistent* persistent);
+LIBCOLL_C_API int libcoll_plan_scatter(const void* send, void* recv, int64_t count, int dtype, int root, libcoll_comm comm, libcoll_persistent* persistent);
+LIBCOLL_C_API int libcoll_plan_alltoall(const void* send, void* recv, int64_t count, int dtype, libcoll_comm comm, libcoll_persistent* persistent);
+LIBCOLL_C_API int libcoll_plan_allgatherv(const void* send, int64_t send_count, void* recv, const int64_t* counts, const int64_t* displs, int dtype,
+         libcoll_comm comm, libcoll_persistent* persistent);
+LIBCOLL_C_API int libcoll_plan_gatherv(const void* send, int64_t send_count, void* recv, const int64_t* counts, const int64_t* displs, int dtype,
+         int root, libcoll_comm comm, libcoll_persistent* persistent);
+LIBCOLL_C_API int libcoll_plan_scatterv(const void* send, const int64_t* counts, const int64_t* displs, void* recv, int64_t recv_count, int dtype,
+         int root, libcoll_comm comm, libcoll_persistent* persistent);
+LIBCOLL_C_API int libcoll_plan_alltoallv(const void* send, const int64_t* send_counts, const int64_t* send_displs, void* recv,
+         const int64_t* recv_counts, const int64_t* recv_displs, int dtype, libcoll_comm comm, libcoll_persistent* persistent);
+LIBCOLL_C_API int libcoll_start(libcoll_persistent persistent);
+LIBCOLL_C_API int libcoll_persistent_wait(libcoll_persistent persistent);
+LIBCOLL_C_API int libcoll_persistent_test(libcoll_persistent persistent, int* done);
+LIBCOLL_C_API int libcoll_persistent_free(libcoll_persistent* persistent);
+
 #ifdef __cplusplus
 }
 #endif
