@@ -41,7 +41,8 @@ struct Operation {
 class Queue {
  public:
   // `members`: ranks of the world, by rank of the communicator; `rank` is this one.
-  Queue(Engine& engine, xport::shm::Group& group, std::uint64_t communicator, std::vector<int> members, int rank);
+  // `groups`: all that native steps run in; the first is that of the members on this host.
+  Queue(Engine& engine, std::vector<xport::shm::Group*> groups, std::uint64_t communicator, std::vector<int> members, int rank);
   ~Queue();
   Queue(const Queue&) = delete;
   Queue& operator=(const Queue&) = delete;
@@ -80,7 +81,8 @@ class Queue {
   void settle();
   void fail(Operation&, std::exception_ptr);
   bool heed_notices();
-  void tell_others(std::uint32_t sequence, std::uint32_t word);
+  void tell_others(std::uint32_t sequence, std::uint32_t what, int whom);
+  void skip_natives();
   void break_down(int culprit, const std::string& why);
   bool look_for_lost();
   void collect(Operation&);
@@ -90,7 +92,8 @@ class Queue {
   std::unique_lock<std::mutex> lock_if_shared();
 
   Engine& engine_;
-  xport::shm::Group& group_;
+  const std::vector<xport::shm::Group*> groups_;
+  xport::shm::Group& group_;           // of this host
   const std::uint64_t communicator_;
   std::uint32_t sequence_ = 0;
   std::mutex mutex_;
@@ -100,6 +103,7 @@ class Queue {
   std::string broken_;
   std::vector<int> members_;
   const int rank_;
+  std::vector<std::uint32_t> skips_;    // schedules that ended badly, while earlier ones run native steps
   std::vector<xport::Notice> notices_;  // of operations that have not started here
   std::vector<std::unique_ptr<Operation>> all_;
   std::vector<Operation*> free_;
