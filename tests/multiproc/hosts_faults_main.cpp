@@ -168,8 +168,14 @@ struct Stream {
   int victim;
   int delay_ms;
 };
+// The same on all ranks: hosts.py gives every run a secret of its own.
+std::uint64_t common_seed() {
+  if (std::getenv("LIBCOLL_TEST_SEED") != nullptr) return test_seed();
+  const char* secret = std::getenv("LIBCOLL_SECRET");
+  return std::hash<std::string>()(secret == nullptr ? "" : secret) % 1000000;
+}
 std::vector<Stream> streams(int rounds) {
-  std::mt19937_64 random(test_seed());
+  std::mt19937_64 random(common_seed());
   std::vector<Stream> all;
   for (int i = 0; i < rounds; ++i) {
     const Which w = all_calls[static_cast<std::size_t>(i) % all_calls.size()];
@@ -225,7 +231,8 @@ void run_scene(const std::string& name, const Scene& scene, bool victim = false)
   std::FILE* const said = std::tmpfile();
   const pid_t child = fork();
   if (child == 0) {
-    setenv("LIBCOLL_ROOT", (std::getenv("LIBCOLL_ROOT") + std::string(".")).replace(std::strlen(std::getenv("LIBCOLL_ROOT")) - 5, 6, std::to_string(21000 + scenes)).c_str(), 1);
+    const std::string root = std::getenv("LIBCOLL_ROOT");  // each scene meets at a port of its own
+    setenv("LIBCOLL_ROOT", fmt::format("{}:{}", root.substr(0, root.rfind(':')), 21000 + scenes).c_str(), 1);
     dup2(fileno(said), STDOUT_FILENO), dup2(fileno(said), STDERR_FILENO);
     int code = 0;
     try {
@@ -275,6 +282,7 @@ int run(const std::string& what, int rounds) {
     if (what == "stopped") run_scene(name("stopped"), [&] { stopped(s); }, me == s.victim);
     if (what == "left") run_scene(name("left"), [&] { left(s); }, me == s.victim);
   }
+  if (failures != 0) std::fprintf(stderr, "LIBCOLL_TEST_SEED=%llu repeats this run\n", static_cast<unsigned long long>(common_seed()));
   if (me == 0 && failures == 0) std::printf("%s: passed\n", what.c_str());
   return failures == 0 ? 0 : 1;
 }
