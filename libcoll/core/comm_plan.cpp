@@ -84,6 +84,7 @@ Plan CommImpl::native_plan(const Call& call) {
 }
 
 const Plan& CommImpl::make_plan(const Call& call, std::span<const Count> counts) {
+  queue_->require_usable();
   if (!broken().empty()) throw Error(Errc::closed, fmt::format("libcoll: the communicator is broken since: {}", broken()));
   validate(call);
   Plan p;

@@ -53,6 +53,11 @@ std::unique_lock<std::mutex> Queue::lock_if_shared() {
   return registered_ ? std::unique_lock(mutex_) : std::unique_lock(mutex_, std::defer_lock);
 }
 
+void Queue::require_usable() {
+  if (untold_ != nullptr) std::rethrow_exception(std::exchange(untold_, nullptr));
+  if (!broken_.empty()) throw Error(Errc::closed, fmt::format("libcoll: the communicator is broken since: {}", broken_));
+}
+
 Operation* Queue::take() {
   const auto lock = lock_if_shared();
   if (free_.empty()) {
@@ -78,7 +83,7 @@ Fiber& Queue::fiber() {
 }
 
 void Queue::start(Operation& op) {
-  if (!broken_.empty()) throw Error(Errc::closed, fmt::format("libcoll: the communicator is broken since: {}", broken_));
+  require_usable();
   op.error = nullptr;
   // An operation of one hop that nothing precedes is complete for the peers once it is posted: nobody
   // has to move it on, and no lock is needed until the owner asks for it.
@@ -247,14 +252,20 @@ bool Queue::heed_notices() {
       if (what == late) return Error(Errc::timeout, fmt::format("{}: rank {} kept another rank waiting for too long", who, whom), whom);
       return Error(Errc::peer_lost, fmt::format("{}: rank {} was lost (another rank says)", who, whom), whom);
     };
+    const bool was_broken = !broken_.empty();
+    bool told = false;
     for (Operation* op : pending_) {
       if (op->run == nullptr || op->done() || (what == gave_up && op->run->sequence() != n.sequence)) continue;
-      any = true;
+      any = told = true;
       const Error error = error_of(op->run->describe());
       if (what != gave_up) break_down(whom, error.what());
       end(*op, std::make_exception_ptr(error));
     }
-    if (what != gave_up) break_down(whom, error_of(fmt::format("libcoll: rank {} of {}", rank_, members_.size())).what());
+    if (what == gave_up || was_broken || told) continue;
+    // Between two calls: the next one tells.
+    const Error error = error_of(fmt::format("libcoll: rank {} of {}", rank_, members_.size()));
+    break_down(whom, error.what());
+    untold_ = std::make_exception_ptr(error);
   }
   std::erase_if(notices_, [&](const xport::Notice& n) { return static_cast<std::int32_t>(n.sequence - sequence_) <= 0; });
   return any;

@@ -63,6 +63,8 @@ class Queue {
   void shut_down();
   // Why no operation can start any more, or nothing.
   const std::string& broken() const { return broken_; }
+  // Throws if so: the first time what broke it, unless an operation has thrown that already, then Errc::closed.
+  void require_usable();
   // Waits for everything that was started.
   void drain();
   // Called by the owner's thread when the first operation starts and after the last has ended.
@@ -101,6 +103,7 @@ class Queue {
   bool registered_ = false;            // with the engine: others may move it on. Changed by the owner only
   std::unique_ptr<Fiber> fiber_;
   std::string broken_;
+  std::exception_ptr untold_;          // what broke it while no operation was under way
   std::vector<int> members_;
   const int rank_;
   std::vector<std::uint32_t> skips_;    // schedules that ended badly, while earlier ones run native steps
