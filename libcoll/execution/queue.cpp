@@ -220,6 +220,10 @@ void Queue::break_down(int culprit, const std::string& why) {
 
 // An operation that ended badly here has ended for all: nobody must wait for this rank's part in it.
 void Queue::fail(Operation& op, std::exception_ptr error) {
+  // A peer that left because another was lost has said so before.
+  if (engine_.messenger() != nullptr) engine_.messenger()->progress();
+  heed_notices();
+  if (op.done()) return;
   if (op.program != nullptr && op.run != nullptr) {
     const std::uint32_t sequence = op.run->sequence();
     try {
