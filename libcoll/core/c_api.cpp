@@ -1,6 +1,15 @@
 // The C ABI: each function forwards to Comm and turns exceptions into codes. Started and persistent forms: c_started.cpp.
 #include <fmt/format.h>
 
+<<<<<<< HEAD
+=======
+#include <algorithm>
+#include <memory>
+#include <mutex>
+#include <new>
+#include <string>
+#include <unordered_map>
+>>>>>>> faults
 #include <utility>
 
 #include "libcoll/core/c_handles.hpp"
@@ -107,6 +116,22 @@ int libcoll_free(libcoll_comm c, void* memory) {
   return with(c, [&](Comm&) {
     const std::lock_guard lock(c->mutex);
     if (c->buffers.erase(memory) == 0) throw Error(Errc::invalid_argument, "libcoll: free: the memory was not allocated from this communicator");
+  });
+}
+
+int libcoll_network_traffic(libcoll_comm c, libcoll_host_traffic* traffic, int room, int* hosts) {
+  return with(c, [&](Comm& comm) {
+    if (hosts == nullptr || (traffic == nullptr && room > 0))
+      throw Error(Errc::invalid_argument, fmt::format("libcoll: network_traffic: {} is NULL", hosts == nullptr ? "hosts" : "traffic"));
+    const std::vector<HostTraffic> all = comm.network_traffic();
+    *hosts = static_cast<int>(all.size());
+    for (int i = 0; i < std::min(room, *hosts); ++i) {
+      const HostTraffic& from = all[static_cast<std::size_t>(i)];
+      libcoll_host_traffic& to = traffic[i];
+      to = {.host = {}, .messages_sent = from.messages_sent, .bytes_sent = from.bytes_sent, .messages_received = from.messages_received,
+            .bytes_received = from.bytes_received};
+      from.host.copy(to.host, sizeof to.host - 1);
+    }
   });
 }
 

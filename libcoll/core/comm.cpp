@@ -118,6 +118,21 @@ void Comm::close() {
 const Topology& Comm::topology() const { return impl().topology(); }
 std::size_t Comm::shared_memory_bytes() const { return impl().world().host->heap().touched_bytes(); }
 std::size_t Comm::staging_bytes() const { return impl().world().host->staging().allocated_bytes(); }
+std::vector<HostTraffic> Comm::network_traffic() const {
+  const detail::World& w = impl().world();
+  std::vector<HostTraffic> hosts;
+  if (w.engine->messenger() == nullptr) return hosts;
+  for (int d = 0; d < w.domains; ++d) hosts.push_back({.host = w.domain_name(d)});
+  for (int r = 0; r < w.size; ++r) {
+    const xport::Traffic t = w.engine->messenger()->traffic(r);
+    HostTraffic& h = hosts[static_cast<std::size_t>(w.domain_of[static_cast<std::size_t>(r)])];
+    h.messages_sent += t.messages_sent;
+    h.bytes_sent += t.bytes_sent;
+    h.messages_received += t.messages_received;
+    h.bytes_received += t.bytes_received;
+  }
+  return hosts;
+}
 void Comm::set_progress_hook(void (*hook)(void*), void* context) noexcept {
   if (impl_) impl_->world().host->hook = {hook, context};
 }

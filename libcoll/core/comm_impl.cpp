@@ -60,7 +60,9 @@ CommImpl::CommImpl(std::shared_ptr<World> world, std::vector<int> world_ranks, c
   hierarchy_ = topo::restrict_to(world_->hierarchy, world_ranks_);
   define_groups();
   join_groups(exchange);
-  queue_ = std::make_shared<exec::Queue>(*world_->engine, *group_, id_, world_ranks_, rank_);
+  std::vector<shm::Group*> groups;
+  for (const auto& g : mine_) groups.push_back(g.get());
+  queue_ = std::make_shared<exec::Queue>(*world_->engine, std::move(groups), id_, world_ranks_, rank_);
   queue_->on_change = [this](bool idle) { quick_ = idle ? &plans_ : &no_plans; };
 }
 

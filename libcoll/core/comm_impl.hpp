@@ -40,7 +40,7 @@ class CommImpl {
   const std::vector<int>& world_ranks() const noexcept { return world_ranks_; }
   const Topology& topology();
   int color_at(Level level) const;
-  // Why nothing works any more, or nothing.
+  // Why nothing works any more, or nothing. Throwing form: Queue::require_usable.
   const std::string& broken() const;
   const std::shared_ptr<exec::Queue>& queue() const noexcept { return queue_; }
 

@@ -197,6 +197,22 @@ const topo::Machine& this_machine() {
   return machine;
 }
 
+std::string World::domain_name(int domain) const {
+  const auto machine_of = [&](int d) {
+    const auto first = std::find(domain_of.begin(), domain_of.end(), d) - domain_of.begin();
+    return fabric.host_of[static_cast<std::size_t>(first)];
+  };
+  const int machine = machine_of(domain);
+  int before = 0, all = 0;
+  for (int d = 0; d < domains; ++d) {
+    if (machine_of(d) != machine) continue;
+    ++all;
+    before += d < domain;
+  }
+  const std::string& name = fabric.hosts[static_cast<std::size_t>(machine)].name;
+  return all == 1 ? name : fmt::format("{}#{}", name, before);
+}
+
 std::shared_ptr<World> World::create(Bootstrap& bootstrap, const Config& config) {
   auto world = std::make_shared<World>();
   World& w = *world;

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "libcoll/bootstrap.hpp"
@@ -38,6 +39,8 @@ class World {
   planning::Costs costs;                // agreed
   std::optional<planning::TuningTable> tuning;
   std::atomic<std::uint32_t> communicators{0};  // that this rank has numbered
+  // That of its machine, numbered if the machine holds several domains.
+  std::string domain_name(int domain) const;
   int place(int world_rank) const {     // of a neighbour within the domain
     return static_cast<int>(std::lower_bound(neighbours.begin(), neighbours.end(), world_rank) - neighbours.begin());
   }

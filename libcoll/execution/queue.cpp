@@ -28,8 +28,8 @@ void Operation::set(const Plan& p, const Args& a, int ranks) {
   program = p.program != nullptr ? p.program->shared_from_this() : nullptr;
 }
 
-Queue::Queue(Engine& engine, xport::shm::Group& group, std::uint64_t communicator, std::vector<int> members, int rank)
-    : engine_(engine), group_(group), communicator_(communicator), members_(std::move(members)), rank_(rank) {
+Queue::Queue(Engine& engine, std::vector<xport::shm::Group*> groups, std::uint64_t communicator, std::vector<int> members, int rank)
+    : engine_(engine), groups_(std::move(groups)), group_(*groups_.front()), communicator_(communicator), members_(std::move(members)), rank_(rank) {
   on_change = [](bool) {};
 }
 
@@ -53,6 +53,11 @@ void Queue::shut_down() {
 
 std::unique_lock<std::mutex> Queue::lock_if_shared() {
   return registered_ ? std::unique_lock(mutex_) : std::unique_lock(mutex_, std::defer_lock);
+}
+
+void Queue::require_usable() {
+  if (untold_ != nullptr) std::rethrow_exception(std::exchange(untold_, nullptr));
+  if (!broken_.empty()) throw Error(Errc::closed, fmt::format("libcoll: the communicator is broken since: {}", broken_));
 }
 
 Operation* Queue::take() {
@@ -87,8 +92,12 @@ const std::string& Queue::broken() {
 }
 
 void Queue::start(Operation& op) {
+<<<<<<< HEAD
   if (closed_) throw Error(Errc::closed, "libcoll: the communicator was closed");
   if (const std::string& why = broken(); !why.empty()) throw Error(Errc::closed, fmt::format("libcoll: the communicator is broken since: {}", why));
+=======
+  require_usable();
+>>>>>>> faults
   op.error = nullptr;
   op.looks = 0;
   // An operation of one hop that nothing precedes is complete for the peers once it is posted: nobody
@@ -126,6 +135,7 @@ void Queue::begin(Operation& op) {
 
 void Queue::end(Operation& op, std::exception_ptr error) {
   if (op.run && error != nullptr) {
+    skips_.push_back(op.run->sequence());
     if (op.run->native_running()) fiber_->cancel();
     op.run->cancel(engine_.messenger());
     op.run.reset();
@@ -204,42 +214,68 @@ bool Queue::advance(Operation& op, bool& natives_free) {
 }
 
 namespace {
-// What a notice says in its upper bits; below them a rank.
-constexpr std::uint32_t gave_up = 1u << 30, lost = 2u << 30, rank_bits = (1u << 30) - 1;
+// What a notice says in its upper bits: that its sender gave the operation up, that a rank was lost, or that
+// it waited too long for one. Below them that rank.
+constexpr std::uint32_t gave_up = 1u << 30, lost = 2u << 30, late = 3u << 30, rank_bits = (1u << 30) - 1;
 }  // namespace
 
-void Queue::tell_others(std::uint32_t sequence, std::uint32_t word) {
+void Queue::tell_others(std::uint32_t sequence, std::uint32_t what, int whom) {
   if (engine_.messenger() == nullptr) return;
-  for (std::size_t r = 0; r < members_.size(); ++r)
-    if (static_cast<int>(r) != rank_) engine_.messenger()->notify(members_[r], {communicator_, sequence, word, -1});
+  for (std::size_t r = 0; r < members_.size(); ++r) {
+    const bool gone = what == lost && static_cast<int>(r) == whom;
+    if (static_cast<int>(r) != rank_ && !gone) engine_.messenger()->notify(members_[r], {communicator_, sequence, what | static_cast<std::uint32_t>(whom), -1});
+  }
 }
 
 void Queue::refuse_next() {
   ++sequence_;
-  tell_others(sequence_, gave_up | static_cast<std::uint32_t>(rank_));
+  skips_.push_back(sequence_);
+  skip_natives();
+  tell_others(sequence_, gave_up, rank_);
+}
+
+// Native operations of schedules that ended badly are over here, too. Numbers only grow, so earlier schedules go first.
+void Queue::skip_natives() {
+  const auto may = [&](std::uint32_t sequence) {
+    return std::none_of(pending_.begin(), pending_.end(), [&](const Operation* op) {
+      return op->run != nullptr && !op->done() && static_cast<std::int32_t>(op->run->sequence() - sequence) < 0;
+    });
+  };
+  std::erase_if(skips_, [&](std::uint32_t sequence) {
+    if (!may(sequence)) return false;
+    // Where all members share memory, native operations are numbered one by one.
+    if (group_.size() != static_cast<int>(members_.size()))
+      for (xport::shm::Group* g : groups_) g->skip_to(first_native(sequence + 1));
+    return true;
+  });
 }
 
 void Queue::break_down(int culprit, const std::string& why) {
   if (!broken_.empty()) return;
   broken_ = why;
-  group_.break_off(culprit, why);
+  for (xport::shm::Group* g : groups_) g->break_off(culprit, why);
 }
 
 // An operation that ended badly here has ended for all: nobody must wait for this rank's part in it.
 void Queue::fail(Operation& op, std::exception_ptr error) {
+  // A peer that left because another was lost has said so before.
+  if (engine_.messenger() != nullptr) engine_.messenger()->progress();
+  heed_notices();
+  if (op.done()) return;
   if (op.program != nullptr && op.run != nullptr) {
     const std::uint32_t sequence = op.run->sequence();
     try {
       std::rethrow_exception(error);
     } catch (const Error& e) {
+      const int whom = std::max(0, e.peer());
       if (e.code() == Errc::mismatch) {
-        tell_others(sequence, gave_up | static_cast<std::uint32_t>(rank_));
+        tell_others(sequence, gave_up, rank_);
       } else {
-        tell_others(sequence, lost | static_cast<std::uint32_t>(std::max(0, e.peer())));
-        break_down(std::max(0, e.peer()), e.what());
+        tell_others(sequence, e.code() == Errc::timeout ? late : lost, whom);
+        break_down(whom, e.what());
       }
     } catch (...) {
-      tell_others(sequence, gave_up | static_cast<std::uint32_t>(rank_));  // a user's operation threw
+      tell_others(sequence, gave_up, rank_);  // a user's operation threw
     }
   }
   end(op, error);
@@ -279,15 +315,26 @@ bool Queue::heed_notices() {
   bool any = false;
   for (const xport::Notice& n : notices_) {
     const auto whom = static_cast<int>(n.word & rank_bits);
-    const bool broke = (n.word & ~rank_bits) == lost;
+    const std::uint32_t what = n.word & ~rank_bits;
+    const auto error_of = [&](const std::string& who) {
+      if (what == gave_up) return Error(Errc::mismatch, fmt::format("{}: rank {} gave it up: its arguments are invalid or differ from others'", who, whom), whom);
+      if (what == late) return Error(Errc::timeout, fmt::format("{}: rank {} kept another rank waiting for too long", who, whom), whom);
+      return Error(Errc::peer_lost, fmt::format("{}: rank {} was lost (another rank says)", who, whom), whom);
+    };
+    const bool was_broken = !broken_.empty();
+    bool told = false;
     for (Operation* op : pending_) {
-      if (op->run == nullptr || op->done() || (!broke && op->run->sequence() != n.sequence)) continue;
-      any = true;
-      if (broke) break_down(whom, fmt::format("{}: rank {} was lost (another rank says)", op->run->describe(), whom));
-      end(*op, std::make_exception_ptr(broke ? Error(Errc::peer_lost, broken_, whom)
-                                             : Error(Errc::mismatch, fmt::format("{}: rank {} gave it up: its arguments are invalid or differ from others'", op->run->describe(), whom), whom)));
+      if (op->run == nullptr || op->done() || (what == gave_up && op->run->sequence() != n.sequence)) continue;
+      any = told = true;
+      const Error error = error_of(op->run->describe());
+      if (what != gave_up) break_down(whom, error.what());
+      end(*op, std::make_exception_ptr(error));
     }
-    if (broke) break_down(whom, fmt::format("libcoll: rank {} of {}: rank {} was lost (another rank says)", rank_, members_.size(), whom));
+    if (what == gave_up || was_broken || told) continue;
+    // Between two calls: the next one tells.
+    const Error error = error_of(fmt::format("libcoll: rank {} of {}", rank_, members_.size()));
+    break_down(whom, error.what());
+    untold_ = std::make_exception_ptr(error);
   }
   std::erase_if(notices_, [&](const xport::Notice& n) { return static_cast<std::int32_t>(n.sequence - sequence_) <= 0; });
   return any;
@@ -310,6 +357,7 @@ bool Queue::advance() {
   bool any = heed_notices(), natives_free = true;
   for (Operation* op : pending_) any |= advance(*op, natives_free);
   std::erase_if(pending_, [](const Operation* op) { return op->done(); });
+  if (!skips_.empty()) skip_natives();
   return any;
 }
 
@@ -397,7 +445,12 @@ void Queue::wait_until_done(Operation& op) {
     else any |= run_native_here(op);
     if (op.done()) return;
     if (!any && ++idle_rounds % 256 == 0 && look_for_lost()) continue;
+<<<<<<< HEAD
     if (op.run && idler.waited_s() > limit_s(op)) fail(op, std::make_exception_ptr(Error(Errc::timeout, op.run->stuck(limit_s(op)), op.run->first_missing())));
+=======
+    // Waits inside native steps have the same limit, and know for whom they wait.
+    if (idler.waited_s() > limit_s && op.run && op.run->first_missing() >= 0) fail(op, std::make_exception_ptr(Error(Errc::timeout, op.run->stuck(limit_s), op.run->first_missing())));
+>>>>>>> faults
     network_only = std::all_of(pending_.begin(), pending_.end(), [](const Operation* p) {
       return p->stage.load(std::memory_order_relaxed) == Stage::schedule && p->run->waits_for_network_only();
     });

@@ -45,7 +45,8 @@ struct Operation {
 class Queue {
  public:
   // `members`: ranks of the world, by rank of the communicator; `rank` is this one.
-  Queue(Engine& engine, xport::shm::Group& group, std::uint64_t communicator, std::vector<int> members, int rank);
+  // `groups`: all that native steps run in; the first is that of the members on this host.
+  Queue(Engine& engine, std::vector<xport::shm::Group*> groups, std::uint64_t communicator, std::vector<int> members, int rank);
   ~Queue();
   Queue(const Queue&) = delete;
   Queue& operator=(const Queue&) = delete;
@@ -66,7 +67,13 @@ class Queue {
   // waited for and given back: neither group nor engine are looked at again.
   void shut_down();
   // Why no operation can start any more, or nothing.
+<<<<<<< HEAD
   const std::string& broken();
+=======
+  const std::string& broken() const { return broken_; }
+  // Throws if so: the first time what broke it, unless an operation has thrown that already, then Errc::closed.
+  void require_usable();
+>>>>>>> faults
   // Waits for everything that was started.
   void drain();
   // Called by the owner's thread when the first operation starts and after the last has ended.
@@ -86,9 +93,14 @@ class Queue {
   void settle();
   void fail(Operation&, std::exception_ptr);
   bool heed_notices();
+<<<<<<< HEAD
   bool run_native_here(Operation&);
   bool concerned();
   void tell_others(std::uint32_t sequence, std::uint32_t word);
+=======
+  void tell_others(std::uint32_t sequence, std::uint32_t what, int whom);
+  void skip_natives();
+>>>>>>> faults
   void break_down(int culprit, const std::string& why);
   bool look_for_lost();
   void watch(Operation&);
@@ -100,17 +112,24 @@ class Queue {
   std::unique_lock<std::mutex> lock_if_shared();
 
   Engine& engine_;
-  xport::shm::Group& group_;
+  const std::vector<xport::shm::Group*> groups_;
+  xport::shm::Group& group_;           // of this host
   const std::uint64_t communicator_;
   std::uint32_t sequence_ = 0;
   std::mutex mutex_;
   std::vector<Operation*> pending_;    // in program order
   bool registered_ = false;            // with the engine: others may move it on. Changed by the owner only
   std::unique_ptr<Fiber> fiber_;
+<<<<<<< HEAD
   bool closed_ = false;
   std::string broken_;                 // with the lock
+=======
+  std::string broken_;
+  std::exception_ptr untold_;          // what broke it while no operation was under way
+>>>>>>> faults
   std::vector<int> members_;
   const int rank_;
+  std::vector<std::uint32_t> skips_;    // schedules that ended badly, while earlier ones run native steps
   std::vector<xport::Notice> notices_;  // of operations that have not started here
   std::vector<std::unique_ptr<Operation>> all_;
   std::vector<Operation*> free_;

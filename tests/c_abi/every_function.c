@@ -208,6 +208,18 @@ static void errors(libcoll_comm c) {
   OK(libcoll_barrier(c));
 }
 
+static void traffic(libcoll_comm c) {
+  libcoll_host_traffic one;
+  int hosts = -1;
+  OK(libcoll_network_traffic(c, NULL, 0, &hosts));
+  REQUIRE(hosts >= 0);
+  OK(libcoll_network_traffic(c, &one, 1, &hosts));
+  REQUIRE(hosts == 0 || strlen(one.host) > 0);
+  REQUIRE(libcoll_network_traffic(c, NULL, 1, &hosts) == LIBCOLL_ERR_INVALID_ARGUMENT);
+  REQUIRE(libcoll_network_traffic(c, &one, 1, NULL) == LIBCOLL_ERR_INVALID_ARGUMENT);
+  REQUIRE(libcoll_network_traffic(NULL, &one, 1, &hosts) == LIBCOLL_ERR_INVALID_ARGUMENT);
+}
+
 static void hook(void* context) { ++*(int*)context; }
 
 static int own_allgather(const void* send, void* recv, size_t bytes, void* context) {
@@ -264,6 +276,7 @@ int main(void) {
   started_movements(c);
   requests(c);
   errors(c);
+  traffic(c);
   communicators(c);
   OK(libcoll_comm_close(&c));
   REQUIRE(c == NULL);

@@ -1,20 +1,29 @@
-// The body started by any launcher that libcoll knows from the environment: hosts.py, torchrun, mpirun.
+// The body started by any launcher that libcoll knows from the environment: hosts.py, torchrun, mpirun. With the
+// argument "splits": random sub-communicators, and many that come and go.
 #include <cstdio>
 #include <exception>
+#include <string_view>
 
 #include "libcoll/libcoll.hpp"
 #include "tests/multiproc/body.hpp"
+#include "tests/multiproc/subcomms.hpp"
 #include "tests/support/values.hpp"
 
-int main() {
+int main(int argc, char** argv) {
   using namespace libcoll;
+  const bool splits = argc > 1 && std::string_view(argv[1]) == "splits";
   unsigned long long seed = test::test_seed();
   int rank = -1;
   try {
     Comm world = Comm::from_environment();
     rank = world.rank();
     world.bcast(&seed, 1, DType::u64, 0);
-    test::run_body(world, {.seed = seed, .scale = test::test_scale(), .every_type = world.size() <= 3});
+    if (splits) {
+      test::check_random_splits(world, seed, 12);
+      test::check_churn(world, 500);
+    } else {
+      test::run_body(world, {.seed = seed, .scale = test::test_scale(), .every_type = world.size() <= 3});
+    }
     world.close();
   } catch (const std::exception& e) {
     std::fprintf(stderr, "rank %d: %s\nLIBCOLL_TEST_SEED=%llu repeats this run\n", rank, e.what(), seed);

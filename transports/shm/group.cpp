@@ -208,7 +208,8 @@ void Group::mismatch(std::uint64_t q, int r) {
     if (a.element_bytes != b.element_bytes) differ("element bytes", a.element_bytes, b.element_bytes);
     if (a.algorithm != b.algorithm) differ("algorithm", static_cast<int>(a.algorithm), static_cast<int>(b.algorithm));
   }
-  refuse(q, r, fmt::format("arguments differ: {}", what));
+  // Native steps of different collectives may look alike.
+  refuse(q, r, fmt::format("arguments differ: {}", what.empty() ? fmt::format("rank {} made another call", name_of_rank(r)) : what));
 }
 
 void Group::group_mismatch(std::uint64_t q, int leader, std::uint64_t header) {

@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <functional>
 #include <span>
 #include <string>
 #include <vector>
@@ -157,6 +158,13 @@ class Group {
 
   // Operations count on from `q` at least. All members call it alike; operations in between are nobody's.
   void align(std::uint64_t q) { sequence_ = std::max(sequence_, q); }
+  // Operations up to q are over for this rank, whether or not it took part: members need not wait until it lets go
+  // of their memory. Says nothing about data: who still waits for this rank's waits until it is told why.
+  void skip_to(std::uint64_t q) {
+    if (static_cast<std::int64_t>(q - sequence_) <= 0) return;
+    sequence_ = q;
+    finish(q);
+  }
   // Nothing works any more since rank `culprit` of the communicator was lost: members that wait for this
   // rank are told so.
   void break_off(int culprit, const std::string& why);
@@ -201,7 +209,8 @@ class Group {
   std::uint64_t wait_slot_header(std::uint64_t q, int r);  // whatever r called
   [[gnu::noinline]] void spin_for_slot(Slot&, std::uint64_t q, int r, std::uint64_t want);
   void wait_slowly(const std::atomic<std::uint64_t>& word, std::uint64_t value, bool header, int r);
-  void wait_suspended(const std::atomic<std::uint64_t>& word, std::uint64_t value, int r);
+  void wait_suspended(const std::function<bool()>& ready, int r);
+  static bool passed(const Slot& s, std::uint64_t q) { return reached(s.header, (q + 1) << 32); }
   void sleep_on(const std::atomic<std::uint64_t>& word, std::uint64_t value, bool header, int r, long timeout_us);
   void wake(const std::atomic<std::uint64_t>& word, bool header);
   void check_alive(int waiting_for);

@@ -215,7 +215,7 @@ ucs_status_t UcxMessenger::control_arrived(const Header& h) {
     look_for_end(p);
   } else if (h.kind == Header::goodbye_seen) {
     p.knows_we_leave = true;
-  } else if (h.kind == Header::notice) {
+  } else if (h.kind == Header::notice && !forgotten_.contains(h.communicator)) {
     notices_.push_back({h.communicator, h.sequence, h.message, p.rank});
     any_notice_.store(true, std::memory_order_release);
   } else if (h.kind == Header::withdrawn) {

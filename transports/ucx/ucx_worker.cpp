@@ -1,9 +1,12 @@
 #include "transports/ucx/ucx_worker.hpp"
 
+#include <dlfcn.h>
 #include <fmt/format.h>
+#include <ucs/debug/debug.h>
 
 #include <algorithm>
 #include <array>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -19,6 +22,18 @@ using detail::failure;
 using detail::Result;
 
 namespace {
+
+// UCX takes over the signals of crashes when it is loaded, in processes that never use it, too, and prints backtraces in
+// place of what the program does about them. Unless somebody asked for that, they are given back.
+[[gnu::constructor]] void give_signals_back() {
+  if (std::getenv("UCX_HANDLE_ERRORS") != nullptr) return;
+  for (const int number : {SIGILL, SIGSEGV, SIGBUS, SIGFPE}) {
+    struct sigaction now {};
+    Dl_info owner{};
+    if (sigaction(number, nullptr, &now) != 0 || dladdr(reinterpret_cast<void*>(now.sa_sigaction), &owner) == 0) continue;
+    if (std::string_view(owner.dli_fname).find("libucs") != std::string_view::npos) ucs_debug_disable_signal(number);
+  }
+}
 
 tl::unexpected<detail::Failure> ucx_failure(const char* what, ucs_status_t status) {
   const Errc code = status == UCS_ERR_NO_DEVICE || status == UCS_ERR_UNSUPPORTED ? Errc::unsupported : Errc::system;

@@ -8,6 +8,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "libcoll/bootstrap.hpp"
 #include "libcoll/config.hpp"
@@ -55,6 +56,13 @@ class LIBCOLL_API Buffer {
   std::size_t bytes_ = 0;
 };
 
+// What this rank exchanged with the ranks of one host as messages over the network. Payload only: headers,
+// retransmissions and the library's own handshakes are not in it. A signal is a message of 0 bytes.
+struct HostTraffic {
+  std::string host;
+  std::uint64_t messages_sent = 0, bytes_sent = 0, messages_received = 0, bytes_received = 0;
+};
+
 namespace detail { class CommImpl; }
 
 class LIBCOLL_API Comm {
@@ -93,6 +101,10 @@ class LIBCOLL_API Comm {
   // Of these at most so many belong to no communicator: memory in which all communicators of the world
   // stage large private buffers, by turns. 0 until one has.
   std::size_t staging_bytes() const;
+  // Not collective. One entry per host of the world, in the order of their lowest ranks, or nothing where there
+  // is no network: this rank's messages with the ranks of that host, over all communicators, since the world was
+  // created. Hosts of one machine (an injected hierarchy) are called "name#0", "name#1", ...
+  std::vector<HostTraffic> network_traffic() const;
   // How the library would run a call now: one line a person can read.
   std::string describe() const;
 

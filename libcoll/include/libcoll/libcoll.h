@@ -72,6 +72,14 @@ LIBCOLL_C_API int libcoll_comm_size(libcoll_comm comm, int* size);
 LIBCOLL_C_API int libcoll_allocate(libcoll_comm comm, size_t bytes, void** memory);
 LIBCOLL_C_API int libcoll_free(libcoll_comm comm, void* memory);
 
+/* What this rank exchanged over the network with the ranks of one host; see libcoll::HostTraffic. */
+typedef struct {
+  char host[128];
+  uint64_t messages_sent, bytes_sent, messages_received, bytes_received;
+} libcoll_host_traffic;
+/* *hosts = the number of hosts (0 where there is no network), of which at most `room` are written. Not collective. */
+LIBCOLL_C_API int libcoll_network_traffic(libcoll_comm comm, libcoll_host_traffic* traffic, int room, int* hosts);
+
 LIBCOLL_C_API int libcoll_barrier(libcoll_comm comm);
 LIBCOLL_C_API int libcoll_bcast(void* buffer, int64_t count, int dtype, int root, libcoll_comm comm);
 LIBCOLL_C_API int libcoll_reduce(const void* send, void* recv, int64_t count, int dtype, int op, int root, libcoll_comm comm);
