@@ -105,6 +105,23 @@ static void errors(libcoll_comm c) {
   OK(libcoll_barrier(c));
 }
 
+/* Also what is wrong stays with this rank: the next call works. */
+static void explanations(libcoll_comm c) {
+  char text[4096], little[10];
+  OK(libcoll_explain(c, "allreduce", N, LIBCOLL_I64, LIBCOLL_SUM, 0, text, sizeof text));
+  REQUIRE(strncmp(text, "allreduce of 5 i64", 18) == 0 && strstr(text, "predicted") != NULL);
+  OK(libcoll_explain(c, "allreduce", N, LIBCOLL_I64, LIBCOLL_SUM, 0, little, sizeof little));
+  REQUIRE(strcmp(little, "allreduce") == 0);
+  if (rank == 0) {
+    REQUIRE(libcoll_explain(c, "alreduce", N, LIBCOLL_I64, LIBCOLL_SUM, 0, text, sizeof text) == LIBCOLL_ERR_INVALID_ARGUMENT);
+    REQUIRE(strstr(libcoll_last_error(), "\"alreduce\"") != NULL);
+    REQUIRE(libcoll_explain(c, NULL, N, LIBCOLL_I64, LIBCOLL_SUM, 0, text, sizeof text) == LIBCOLL_ERR_INVALID_ARGUMENT);
+    REQUIRE(libcoll_explain(c, "bcast", N, LIBCOLL_I64, LIBCOLL_SUM, size, text, sizeof text) == LIBCOLL_ERR_INVALID_ARGUMENT);
+    REQUIRE(libcoll_explain(c, "barrier", 0, LIBCOLL_I64, LIBCOLL_SUM, 0, text, 0) == LIBCOLL_ERR_INVALID_ARGUMENT);
+  }
+  OK(libcoll_barrier(c));
+}
+
 static void hook(void* context) { ++*(int*)context; }
 
 static int own_allgather(const void* send, void* recv, size_t bytes, void* context) {
@@ -158,6 +175,7 @@ int main(void) {
   for (int r = 0; r < size; ++r) displs[r] = r * 3;
   movements(c);
   errors(c);
+  explanations(c);
   communicators(c);
   OK(libcoll_comm_close(&c));
   REQUIRE(c == NULL);
