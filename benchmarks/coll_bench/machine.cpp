@@ -177,6 +177,8 @@ Machine examine(Job& job, bool with_mpi) {
   m.progress_thread = libcoll::Config::from_environment().progress_thread;
   if (with_mpi) m.mpi_waiting = mpi::waiting();
   m.libcoll_says = job.comm().describe();
+  // Hosts may be containers of one machine: libcoll knows.
+  m.oversubscribed = m.oversubscribed || m.libcoll_says.find("more ranks than CPUs") != std::string::npos;
   m.libcoll_version = libcoll_version();
   if (with_mpi) m.mpi_version = mpi::version();
   return m;

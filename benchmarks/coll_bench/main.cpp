@@ -139,8 +139,8 @@ int run_instructions(const Options& o) {
 
 int main(int argc, char** argv) {
   Options options;
-  if (const int code = parse(argc, argv, options); code >= 0) return code;
   try {
+    if (const int code = parse(argc, argv, options); code >= 0) return code;
     if (options.instructions_child > 0) {
       run_counted_calls(options.instructions_child);
       return all_well;

@@ -91,7 +91,7 @@ class Smoke:
     def check_ways(self, where):
         """Every algorithm of every collective is right, and a tuning file is written, merged and followed."""
         tuning, network = os.path.join(where, "tuning.json"), {"LIBCOLL_NETWORK": "on"}
-        text, results = self.results(where, "all", "-m", "64:2048", "--all-algorithms", "--tune", tuning, env=network)
+        text, results = self.results(where, "all", "-m", "512:1024", "--all-algorithms", "--tune", tuning, env=network)
         assert {c["collective"] for c in results["cells"]} == set(COLLECTIVES)
         for cell in results["cells"]:
             ways = cell["ways"]
@@ -100,14 +100,14 @@ class Smoke:
             times = [w["avg_us"] for w in ways]
             assert times == sorted(times) and cell["libcoll"]["avg_us"] == next(w["avg_us"] for w in ways if w["chosen"]), cell
         assert {r["collective"] for r in results["regret"]} == set(COLLECTIVES) and "# regret: " in text
-        assert len(re.findall(r"^64 .* \* \(native step\) ", text, re.MULTILINE)) == len(COLLECTIVES) - 1, text
+        assert len(re.findall(r"^\d+ .* \* \(native step\) ", text, re.MULTILINE)) == len(results["cells"]), text
         with open(tuning, encoding="utf-8") as file:
             job, = json.load(file)["jobs"]
         assert {r["collective"] for r in job["rules"]} == {c.replace("reduce_scatter", "reduce_scatter_block") for c in COLLECTIVES}, job
         # What was best was a matter of luck; what a file says is followed, and stays if another collective is tuned.
         job["rules"] = [{"collective": "allreduce", "up_to_bytes": 64, "recipe": "default"}, {"collective": "allreduce", "up_to_bytes": 128, "recipe": "ring"}]
         with open(tuning, "w", encoding="utf-8") as file:
-            json.dump({"libcoll_tuning": 1, "jobs": [job, {"fingerprint": "1000", "rules": []}]}, file)
+            json.dump({"libcoll_tuning": 1, "jobs": [job, {"fingerprint": "1000", "rules": job["rules"]}]}, file)
         self.results(where, "bcast", "-m", "64:128", "--all-algorithms", "--tune", tuning, env=network)
         with open(tuning, encoding="utf-8") as file:
             merged = {j["fingerprint"]: j["rules"] for j in json.load(file)["jobs"]}
