@@ -146,7 +146,7 @@ class Smoke:
         self.bad(2, "there are 1 ranks", "bcast", "-r", "5")
         self.bad(2, "--nonsense", "allreduce", "--nonsense")
         self.bad(1, "cannot write /nonexistent/x.json", "barrier", "-i", "1", "--json", "/nonexistent/x.json")
-        self.bad(1, "\"magic\" is unknown", "allreduce", "-m", "8:8", "-i", "1", "--algorithm", "magic", ranks=2)
+        self.bad(1, "has no algorithm \"magic\"", "allreduce", "-m", "8:8", "-i", "1", "--algorithm", "magic", ranks=2)
 
 
 def main():

@@ -35,9 +35,6 @@ struct File {
   std::string path;
 };
 
-constexpr const char* two_pairs = R"({"libcoll_hierarchy": 1, "size": 4, "levels": [
-  {"level": "numa", "groups": [{"ranks": [0, 1]}, {"ranks": [2, 3]}]}, {"level": "world", "groups": [{"ranks": [0, 1, 2, 3]}]}]})";
-
 void expect_allreduce(Comm& c, std::string_view algorithm) {
   std::vector<float> v(64, 1);
   c.allreduce(in_place, v.data(), 64, DType::f32, Op::sum, {.algorithm = algorithm});
@@ -142,33 +139,33 @@ TEST(Explain, EveryCollectiveIsExplained) {
 }
 
 TEST(TuningFile, IsFollowedAlsoOnOneHost) {
-  const File hierarchy("hierarchy", two_pairs);
-  std::string text, recipe;
-  Launch launch{.ranks = 4};
-  launch.config.hierarchy_file = hierarchy.path;
-  run(launch, [&](Comm& c) {
-    const auto all = c.candidates("allreduce", 100, DType::f32);
+  std::string text;
+  run({.ranks = 4}, [&](Comm& c) {
     if (c.rank() != 0) return;
-    ASSERT_GT(all.size(), 1u) << "two levels of groups that share memory";
-    recipe = all[1].recipe;
-    // reduce_scatter's sizes are averages of blocks; small floats are planned as f32.
-    const TuningRule rules[] = {{"allreduce", 10, DType::bf16, Op::sum, ""}, {"allreduce", 1000, DType::f32, Op::sum, recipe}, {"barrier", 0, DType::byte, Op::sum, ""}};
+    // Small floats are planned as the f32 in which they travel.
+    const TuningRule rules[] = {{"allreduce", 10, DType::bf16, Op::sum, ""}, {"allreduce", 1000, DType::f32, Op::sum, "ring"}, {"barrier", 0, DType::byte, Op::sum, ""}};
     text = c.tuning_file(rules);
   });
   EXPECT_THAT(text, AllOf(HasSubstr("\"libcoll_tuning\": 1"), HasSubstr("\"up_to_bytes\": 40"), HasSubstr("\"up_to_bytes\": 4000"), HasSubstr("\"recipe\": \"default\"")));
   const File tuning("tuning", text);
+  Launch launch = with_network(4);
   launch.config.tuning_file = tuning.path;
   run(launch, [&](Comm& c) {
-    EXPECT_THAT(c.explain("allreduce", 1000, DType::f32), HasSubstr("\n  " + recipe + " (tuning file), predicted "));
+    EXPECT_THAT(c.explain("allreduce", 1000, DType::f32), HasSubstr("\n  ring (tuning file), predicted "));
     EXPECT_THAT(c.explain("allreduce", 11, DType::bf16), HasSubstr("(tuning file)"));
     EXPECT_THAT(c.explain("allreduce", 10, DType::bf16), HasSubstr("one native step"));
     EXPECT_THAT(c.explain("allreduce", 1001, DType::f32), HasSubstr("one native step"));
     EXPECT_THAT(c.explain("allreduce", 1000, DType::f32, Op::sum, 0, {.algorithm = "direct"}), HasSubstr("direct (caller)"));
     EXPECT_THAT(c.explain("barrier", 0, DType::byte), HasSubstr("one native step"));
     expect_allreduce(c, "");
-    Comm pair = c.split(Level::numa);
+    Comm pair = c.split(c.rank() / 2);
     EXPECT_THAT(pair.explain("allreduce", 1000, DType::f32), HasSubstr("one native step")) << "another shape";
     pair.close();
+  });
+  launch.config.network = "auto";
+  run(launch, [&](Comm& c) {
+    EXPECT_THAT(c.explain("allreduce", 1000, DType::f32), HasSubstr("one native step")) << "no network: the rule is passed over";
+    expect_allreduce(c, "");
   });
 }
 
