@@ -5,7 +5,8 @@ find_package(CLI11 REQUIRED)
 add_library(coll_bench_common OBJECT
   coll_bench/collectives.cpp coll_bench/feeder.cpp coll_bench/files.cpp coll_bench/instructions.cpp
   coll_bench/job.cpp coll_bench/libcoll_side.cpp coll_bench/machine.cpp coll_bench/main.cpp
-  coll_bench/measure.cpp coll_bench/options.cpp coll_bench/pattern.cpp coll_bench/print.cpp)
+  coll_bench/measure.cpp coll_bench/options.cpp coll_bench/overlap.cpp coll_bench/pattern.cpp coll_bench/print.cpp
+  coll_bench/print_ways.cpp coll_bench/runner.cpp coll_bench/ways.cpp)
 target_include_directories(coll_bench_common PUBLIC ${CMAKE_CURRENT_SOURCE_DIR})
 target_link_libraries(coll_bench_common PUBLIC coll fmt::fmt nlohmann_json::nlohmann_json CLI11::CLI11)
 target_compile_definitions(coll_bench_common PRIVATE COLL_BENCH_SOURCE_DIR="${CMAKE_CURRENT_SOURCE_DIR}")
@@ -44,7 +45,7 @@ if(BUILD_TESTING OR LIBCOLL_BUILD_TESTS)
     function(coll_bench_smoke_test name binary mpirun ranks)
       add_test(NAME ${name} COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/smoke/smoke_test.py
                                     $<TARGET_FILE:${binary}> "${mpirun}" ${CMAKE_CURRENT_SOURCE_DIR} ${ranks})
-      set_tests_properties(${name} PROPERTIES TIMEOUT 120 PROCESSORS 2)
+      set_tests_properties(${name} PROPERTIES TIMEOUT 300 PROCESSORS 2)
     endfunction()
     find_program(COLL_BENCH_OMPI_RUN NAMES mpirun.openmpi mpirun)
     find_program(COLL_BENCH_MPICH_RUN NAMES mpirun.mpich)

@@ -27,6 +27,8 @@ std::span<const CollInfo> all_collectives() {
 
 const CollInfo& info_of(Coll coll) { return all_collectives()[static_cast<std::size_t>(coll)]; }
 
+const char* library_name(Coll coll) { return coll == Coll::reduce_scatter ? "reduce_scatter_block" : info_of(coll).name; }
+
 const CollInfo* find_collective(std::string_view name) {
   if (name == "reduce_scatter_block") name = "reduce_scatter";
   for (const CollInfo& c : all_collectives())

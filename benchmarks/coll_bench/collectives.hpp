@@ -41,6 +41,8 @@ struct CollInfo {
 
 std::span<const CollInfo> all_collectives();
 const CollInfo& info_of(Coll);
+// What libcoll calls it.
+const char* library_name(Coll);
 // Null if there is no such collective.
 const CollInfo* find_collective(std::string_view name);
 

@@ -29,13 +29,26 @@ ordered_json to_json(const Series& s) {
           {"p50_us", s.p50}, {"p90_us", s.p90},      {"p99_us", s.p99},      {"repetitions_us", s.avg}};
 }
 
-ordered_json to_json(const Cell& c) {
+// `rival`: the key of the second contestant.
+ordered_json to_json(const Cell& c, const char* rival) {
   ordered_json j = {{"collective", info_of(c.coll).name},
                     {"memory", name_of(c.memory)},
                     {"bytes", c.bytes},
                     {"iterations", c.iterations},
                     {"libcoll", to_json(c.ours)}};
-  if (c.versus) j["mpi"] = to_json(c.theirs);
+  if (c.versus) j[rival] = to_json(c.theirs);
+  for (const Way& w : c.ways) {
+    ordered_json way = {{"recipe", w.recipe}, {"predicted_us", w.predicted_us}, {"chosen", w.chosen}};
+    way.update(to_json(w.series));
+    j["ways"].push_back(std::move(way));
+  }
+  if (c.regret() > 0) j["regret"] = c.regret();
+  if (c.overlap) {
+    const Overlap& v = *c.overlap;
+    j["nonblocking"] = {{"overall_us", median(v.overall)}, {"compute_us", median(v.compute)}, {"communication_us", c.ours.avg_us()},
+                        {"start_us", median(v.start)},     {"wait_us", median(v.wait)},       {"overlap_percent", median(v.percent)},
+                        {"tests", v.tests}};
+  }
   if (c.has_ratio()) {
     j["ratio"] = c.ratio();
     j["ratios"] = c.ratios;
@@ -46,6 +59,7 @@ ordered_json to_json(const Cell& c) {
 ordered_json to_json(const Machine& m) {
   return {{"ranks", m.ranks},
           {"hosts", m.hosts},
+          {"host_names", m.host_names},
           {"cpu", m.cpu},
           {"bindings", m.bindings},
           {"oversubscribed", m.oversubscribed},
@@ -54,7 +68,9 @@ ordered_json to_json(const Machine& m) {
           {"timer_ns", m.timer_ns},
           {"libcoll_says", m.libcoll_says},
           {"libcoll", m.libcoll_version},
-          {"mpi", m.mpi_version}};
+          {"progress_thread", m.progress_thread},
+          {"mpi", m.mpi_version},
+          {"mpi_waiting", m.mpi_waiting}};
 }
 
 ordered_json to_json(const Options& o) {
@@ -64,6 +80,7 @@ ordered_json to_json(const Options& o) {
           {"buffers", name_of(o.buffers)},
           {"repetitions", o.repetitions},
           {"algorithm", o.algorithm},
+          {"form", o.persistent ? "persistent" : o.nonblocking ? "nonblocking" : "blocking"},
           {"barrier", o.mpi_barrier ? "mpi" : "ours"},
           {"checked", o.check}};
 }
@@ -74,12 +91,6 @@ ordered_json to_json(const InstructionCount& c) {
           {"per_call", c.per_call},
           {"late_fraction", c.late_fraction},
           {"calls", c.calls}};
-}
-
-void write_text(const std::string& file, const std::string& text) {
-  std::ofstream out(file, std::ios::trunc);
-  out << text << std::flush;
-  if (!out) throw std::runtime_error(fmt::format("cannot write {}: {}", file, std::strerror(errno)));
 }
 
 // In the source tree, beside the installed binary, or wherever this build was made.
@@ -107,6 +118,12 @@ int run_program(const std::vector<std::string>& arguments) {
 
 }  // namespace
 
+void write_text(const std::string& file, const std::string& text) {
+  std::ofstream out(file, std::ios::trunc);
+  out << text << std::flush;
+  if (!out) throw std::runtime_error(fmt::format("cannot write {}: {}", file, std::strerror(errno)));
+}
+
 void require_writable(const std::string& file) {
   if (file.empty()) return;
   std::ofstream out(file, std::ios::app);
@@ -116,13 +133,19 @@ void require_writable(const std::string& file) {
 void write_json(const std::string& file, const Options& o, const Machine& m, const std::vector<Cell>& cells,
                 const std::optional<InstructionCount>& instructions) {
   ordered_json j = {{"format", "coll-bench 1"}, {"machine", to_json(m)}, {"options", to_json(o)}};
-  for (const Cell& c : cells) j["cells"].push_back(to_json(c));
+  for (const Cell& c : cells) j["cells"].push_back(to_json(c, o.persistent ? "blocking" : "mpi"));
   for (const SectionSummary& s : summarise(cells))
     j["summary"].push_back({{"collective", info_of(s.coll).name},
                             {"memory", name_of(s.memory)},
                             {"geometric_mean", s.geometric_mean},
                             {"worst", s.worst},
                             {"worst_bytes", s.worst_bytes}});
+  for (const RegretSummary& s : summarise_regret(cells))
+    j["regret"].push_back({{"collective", info_of(s.coll).name},
+                           {"memory", name_of(s.memory)},
+                           {"geometric_mean", s.geometric_mean},
+                           {"worst", s.worst},
+                           {"worst_bytes", s.worst_bytes}});
   if (instructions) j["instructions"] = to_json(*instructions);
   write_text(file, j.dump(1) + "\n");
 }

@@ -32,11 +32,17 @@ class Library {
 };
 
 std::unique_ptr<Library> libcoll_library(libcoll::Comm&, const std::string& algorithm);
+// Start and wait: of a request, of a persistent collective.
+std::unique_ptr<Library> started_library(libcoll::Comm&, const std::string& algorithm);
+std::unique_ptr<Library> persistent_library(libcoll::Comm&, const std::string& algorithm);
 
 // OSU's way: the local time of each call, with a barrier between calls. A template, so that nothing
-// but the call itself lies between the two readings of the clock.
-template <class Call>
-void timed_loop(Loop& loop, const Call& call) {
+// but the call itself lies between the two readings of the clock. `prepare` runs before the barrier.
+struct NoPreparation {
+  void operator()(void*, void*) const {}
+};
+template <class Call, class Prepare = NoPreparation>
+void timed_loop(Loop& loop, const Call& call, const Prepare& prepare = {}) {
   using Clock = std::chrono::steady_clock;
   loop.us.assign(static_cast<std::size_t>(loop.iterations), 0.0F);
   for (int i = -loop.warmup; i < loop.iterations; ++i) {
@@ -44,6 +50,7 @@ void timed_loop(Loop& loop, const Call& call) {
     if (loop.wipe) loop.feeder.wipe();
     void* const send = loop.feeder.send();
     void* const recv = loop.feeder.recv();
+    prepare(send, recv);
     loop.separator.barrier();
     const Clock::time_point start = Clock::now();
     call(send, recv);

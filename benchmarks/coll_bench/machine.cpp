@@ -58,6 +58,26 @@ std::string binding() {
   return text;
 }
 
+// 0-3,8
+std::string ranges(const std::vector<int>& ascending) {
+  std::string text;
+  for (std::size_t i = 0; i < ascending.size(); ++i) {
+    const std::size_t first = i;
+    while (i + 1 < ascending.size() && ascending[i + 1] == ascending[i] + 1) ++i;
+    text += fmt::format("{}{}", text.empty() ? "" : ",", ascending[first]);
+    if (i > first) text += fmt::format("-{}", ascending[i]);
+  }
+  return text;
+}
+
+std::string host_text(const libcoll::Topology& topology) {
+  constexpr std::size_t most = 8;
+  std::string text;
+  for (std::size_t h = 0; h < topology.hosts.size() && h < most; ++h)
+    text += fmt::format("{}{}: {}", h == 0 ? "" : " | ", topology.hosts[h].name, ranges(topology.hosts[h].ranks));
+  return topology.hosts.size() > most ? text + " | ..." : text;
+}
+
 // Two words on lines of their own, in memory that ranks 0 and 1 share without libcoll.
 class SharedLines {
  public:
@@ -153,7 +173,12 @@ Machine examine(Job& job, bool with_mpi) {
   const std::vector<double> costs = job.all(timer_cost_ns());
   m.timer_ns = std::accumulate(costs.begin(), costs.end(), 0.0) / static_cast<double>(costs.size());
   m.line_ns = line_transfer_ns(job);
+  m.host_names = host_text(topology);
+  m.progress_thread = libcoll::Config::from_environment().progress_thread;
+  if (with_mpi) m.mpi_waiting = mpi::waiting();
   m.libcoll_says = job.comm().describe();
+  // Hosts may be containers of one machine: libcoll knows.
+  m.oversubscribed = m.oversubscribed || m.libcoll_says.find("more ranks than CPUs") != std::string::npos;
   m.libcoll_version = libcoll_version();
   if (with_mpi) m.mpi_version = mpi::version();
   return m;

@@ -16,6 +16,9 @@ struct Machine {
   double line_after_ns = -1;  // the same at the end: virtual CPUs move
   std::string libcoll_says;   // Comm::describe() of rank 0
   std::string libcoll_version, mpi_version;
+  std::string host_names;     // "a: ranks 0-1; b: ranks 2-3", the first few
+  std::string mpi_waiting;    // what the MPI's waiting ranks do, if it says so
+  bool progress_thread = false;
 };
 
 // Collective, takes a few milliseconds.

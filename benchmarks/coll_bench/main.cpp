@@ -12,7 +12,9 @@
 #include "coll_bench/measure.hpp"
 #include "coll_bench/mpi_side.hpp"
 #include "coll_bench/options.hpp"
+#include "coll_bench/overlap.hpp"
 #include "coll_bench/report.hpp"
+#include "coll_bench/ways.hpp"
 
 namespace {
 
@@ -25,6 +27,7 @@ struct Results {
   std::vector<Cell> cells = {};
   std::optional<InstructionCount> instructions = {};
   bool any_failed = false;
+  int tuned = 0;  // cells in which another way was better
 };
 
 std::size_t count_cells(const Options& o, const Job& job) {
@@ -35,12 +38,18 @@ std::size_t count_cells(const Options& o, const Job& job) {
   return n;
 }
 
+Cell measure_cell(const Contestants& c, const Options& o, Coll coll, Memory memory, std::uint64_t bytes) {
+  if (o.all_algorithms) return measure_ways(c, o, coll, memory, bytes);
+  return o.nonblocking ? measure_overlap(c, o, coll, memory, bytes) : measure(c, o, coll, memory, bytes);
+}
+
 Results measure_all(const Options& o, Job& job) {
-  const std::unique_ptr<Library> ours = libcoll_library(job.comm(), o.algorithm),
+  const auto make = o.persistent ? persistent_library : o.nonblocking ? started_library : libcoll_library;
+  const std::unique_ptr<Library> ours = make(job.comm(), o.algorithm), blocking = libcoll_library(job.comm(), o.algorithm),
                                  plain = libcoll_library(job.comm(), "");
   const std::unique_ptr<Library> theirs = job.has_mpi() ? mpi::library() : nullptr;
   Results results{.machine = examine(job, job.has_mpi())};
-  const Contestants contestants{job, *ours, o.versus_mpi ? theirs.get() : nullptr,
+  const Contestants contestants{job, *ours, o.persistent ? blocking.get() : o.versus_mpi ? theirs.get() : nullptr,
                                 o.mpi_barrier ? *theirs : *plain, last_cache_bytes(job)};
   const bool speaks = job.is_first();
   std::optional<Progress> progress;
@@ -55,7 +64,7 @@ Results measure_all(const Options& o, Job& job) {
       for (const std::uint64_t bytes :
            sizes_for(coll, o.min_bytes, o.max_bytes, libcoll::size_of(o.dtype), job.size())) {
         if (progress) progress->at(info_of(coll).name, bytes);
-        results.cells.push_back(measure(contestants, o, coll, memory, bytes));
+        results.cells.push_back(measure_cell(contestants, o, coll, memory, bytes));
         results.any_failed = results.any_failed || results.cells.back().failed();
         if (progress) progress->clear();
         if (speaks) print_cell(o, results.cells.back());
@@ -63,6 +72,7 @@ Results measure_all(const Options& o, Job& job) {
     }
   }
   results.machine.line_after_ns = line_transfer_ns(job);
+  if (speaks && !o.tune.empty()) results.tuned = write_tuning(job.comm(), o, results.cells);
   return results;
 }
 
@@ -98,14 +108,15 @@ int run_benchmark(const Options& o) {
       return bad_usage;
     }
     if (job->is_first())
-      for (const std::string& file : {o.json, o.csv, o.plot}) require_writable(file);
+      for (const std::string& file : {o.json, o.csv, o.plot, o.tune}) require_writable(file);
     Results results = measure_all(o, *job);
     const bool first = job->is_first();
     job->close();
     // One rank tells the launcher: a failure of another would make it kill rank 0 before it has written.
     if (!first) return all_well;
     if (o.instructions) count_into(results);
-    print_summary(results.cells);
+    print_summary(o, results.cells);
+    if (!o.tune.empty()) fmt::print("# {}: another way for {} of {} cells; use it with LIBCOLL_TUNING={}\n", o.tune, results.tuned, results.cells.size(), o.tune);
     print_footer(results.machine, results.instructions);
     return write_files(o, results) && !results.any_failed ? all_well : failed;
   } catch (const std::exception& e) {
@@ -128,8 +139,8 @@ int run_instructions(const Options& o) {
 
 int main(int argc, char** argv) {
   Options options;
-  if (const int code = parse(argc, argv, options); code >= 0) return code;
   try {
+    if (const int code = parse(argc, argv, options); code >= 0) return code;
     if (options.instructions_child > 0) {
       run_counted_calls(options.instructions_child);
       return all_well;

@@ -1,6 +1,8 @@
-// Measuring one cell: a collective, a size and a kind of memory, by one or both libraries.
+// Measuring one cell: a collective, a size and a kind of memory, by one library or form, or two.
 #pragma once
 
+#include <algorithm>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -25,6 +27,20 @@ struct Series {
   double max_us() const { return median(max); }
 };
 
+// One of --all-algorithms.
+struct Way {
+  std::string recipe;         // "": a native step
+  double predicted_us = 0;
+  bool chosen = false;        // by the library
+  Series series = {};
+};
+
+// Of --nonblocking; per repetition, averages over ranks and calls, in microseconds.
+struct Overlap {
+  std::vector<double> overall, compute, start, wait, percent;
+  int tests = 0;              // calls of test during a computation
+};
+
 struct Cell {
   Coll coll = Coll::barrier;
   Memory memory = Memory::private_;
@@ -33,9 +49,17 @@ struct Cell {
   bool versus = false;
   Series ours = {}, theirs = {};
   std::vector<double> ratios = {};  // theirs / ours, per repetition
+  std::vector<Way> ways = {};       // fastest first; those without times last. `ours` is the chosen one's
+  std::optional<Overlap> overlap = {};
   bool has_ratio() const { return !ratios.empty(); }
   double ratio() const { return median(ratios); }
-  bool failed() const { return !ours.has_times() || (versus && !theirs.has_times()); }
+  bool failed() const {
+    return !ours.has_times() || (versus && !theirs.has_times()) || std::any_of(ways.begin(), ways.end(), [](const Way& w) { return !w.series.has_times(); });
+  }
+  // Null without ways, or if none has times.
+  const Way* best_way() const { return ways.empty() || !ways.front().series.has_times() ? nullptr : &ways.front(); }
+  // Time of the library's choice / time of the best; 0 if unknown.
+  double regret() const { return best_way() != nullptr && ours.has_times() ? ours.avg_us() / best_way()->series.avg_us() : 0; }
 };
 
 struct Contestants {

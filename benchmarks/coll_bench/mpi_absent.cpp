@@ -8,6 +8,7 @@ namespace bench::mpi {
 const bool built_in = false;
 bool can_reduce(libcoll::DType, libcoll::Op) { return false; }
 std::string version() { return {}; }
+std::string waiting() { return {}; }
 void start() {}
 void stop() {}
 void abort() { std::_Exit(1); }

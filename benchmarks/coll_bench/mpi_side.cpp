@@ -182,6 +182,22 @@ std::string version() {
   return first.substr(0, first.find(", package:"));
 }
 
+std::string waiting() {
+  // Which kind of variable it is, is up to the MPI: small integers all of them.
+  int provided = 0, index = 0, count = 0;
+  if (MPI_T_init_thread(MPI_THREAD_SINGLE, &provided) != MPI_SUCCESS) return {};
+  std::string text;
+  MPI_T_cvar_handle handle = MPI_T_CVAR_HANDLE_NULL;
+  if (MPI_T_cvar_get_index("mpi_yield_when_idle", &index) == MPI_SUCCESS && MPI_T_cvar_handle_alloc(index, nullptr, &handle, &count) == MPI_SUCCESS) {
+    long long value = 0;
+    if (count == 1 && MPI_T_cvar_read(handle, &value) == MPI_SUCCESS)
+      text = value != 0 ? "waiting ranks yield (mpi_yield_when_idle 1)" : "waiting ranks do not yield (mpi_yield_when_idle 0)";
+    MPI_T_cvar_handle_free(&handle);
+  }
+  MPI_T_finalize();
+  return text;
+}
+
 void start() {
   MPI_Init(nullptr, nullptr);
   MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);

@@ -16,6 +16,8 @@ extern const bool built_in;
 bool can_reduce(libcoll::DType, libcoll::Op);
 // First line of the library's own version text; empty without MPI.
 std::string version();
+// Whether waiting ranks yield their CPU, as Open MPI tells; empty if the MPI does not say. After start().
+std::string waiting();
 
 void start();  // MPI_Init
 void stop();

@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "coll_bench/mpi_side.hpp"
+#include "coll_bench/ways.hpp"
 #include "libcoll/libcoll.h"
 
 namespace bench {
@@ -129,6 +130,18 @@ void set_values(const Texts& t, Options& o) {
   o.buffers = look_up("--buffers", buffers_names, t.buffers);
   o.versus_mpi = t.versus == "mpi";
   o.mpi_barrier = t.barrier == "mpi";
+  const std::pair<const char*, bool> exclusive[] = {
+      {"--vs mpi", o.versus_mpi}, {"--all-algorithms", o.all_algorithms}, {"--persistent", o.persistent}, {"--nonblocking", o.nonblocking}};
+  const char* seen = nullptr;
+  for (const auto& [name, given] : exclusive) {
+    if (!given) continue;
+    if (seen != nullptr) throw CLI::ValidationError(fmt::format("{} and {} are measured one at a time: choose one", seen, name));
+    seen = name;
+  }
+  if (o.all_algorithms && !o.algorithm.empty()) throw CLI::ValidationError("--algorithm and --all-algorithms: choose one");
+  if (!o.tune.empty())
+    if (const std::string variable = tuning_obstacle(); !variable.empty())
+      throw CLI::ValidationError(fmt::format("--tune compares with the library's own choice: unset {}", variable));
   if (t.memory == "both") o.memories = {Memory::private_, Memory::shared};
   if (t.memory == "shared") o.memories = {Memory::shared};
   for (const Coll c : o.collectives) {
@@ -193,7 +206,17 @@ void set_up(CLI::App& app, Texts& t, Options& o) {
   app.add_option("--barrier", t.barrier, "Whose barrier separates calls; the same for both libraries")
       ->capture_default_str()
       ->check(CLI::IsMember({"ours", "mpi"}));
-  app.add_option("--algorithm", o.algorithm, "Passed to libcoll: direct or sliced")->type_name("NAME");
+  app.add_option("--algorithm", o.algorithm, "Passed to libcoll: direct, sliced, grouped, or a recipe (docs/algorithms.md)")->type_name("NAME");
+  auto* ways = app.add_flag("--all-algorithms", o.all_algorithms, "Measure every algorithm beside the library's choice, and what was predicted");
+  app.add_option("--tune", o.tune, "With --all-algorithms: write what was best by more than 5 % to FILE, for LIBCOLL_TUNING; merged with what it holds")
+      ->type_name("FILE")
+      ->needs(ways);
+  app.add_flag("--persistent", o.persistent, "Start and wait of persistent collectives, interleaved with the blocking ones");
+  auto* nonblocking = app.add_flag("--nonblocking", o.nonblocking, "Started collectives: how much of them hides behind a computation of the same length");
+  app.add_option("--tests", o.tests, "With --nonblocking: calls of test during a computation (one every 20 us)")
+      ->check(CLI::Range(0, 1000000))
+      ->type_name("N")
+      ->needs(nonblocking);
   app.add_option("--json", o.json, "Write everything to FILE (benchmarks/compare.py reads it)")
       ->type_name("FILE");
   app.add_option("--csv", o.csv, "Write the cells to FILE")->type_name("FILE");

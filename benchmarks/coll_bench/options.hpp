@@ -27,12 +27,22 @@ struct Options {
   int root = 0;
   bool check = false, full = false;
   bool versus_mpi = false, mpi_barrier = false;
+  bool persistent = false;      // persistent against blocking
+  bool nonblocking = false;
+  int tests = -1;               // during a computation; -1: one every 20 us
+  bool all_algorithms = false;
+  std::string tune;             // file
   Buffers buffers = Buffers::dirty;
   std::vector<Memory> memories = {Memory::private_};
   std::string algorithm;
   std::string json, csv, plot;
   bool instructions = false;
   int instructions_child = 0;  // calls to make as one of the two ranks of --instructions
+
+  // Two contestants; what they are called.
+  bool compares() const { return versus_mpi || persistent; }
+  const char* first_name() const { return persistent ? "persistent" : "libcoll"; }
+  const char* second_name() const { return persistent ? "blocking" : "MPI"; }
 
   bool needs_mpi() const { return versus_mpi || mpi_barrier; }
   // OSU's choice: many iterations while messages are small.

@@ -51,17 +51,19 @@ void print_header(const Options& o, const Machine& m) {
 void print_section(const Options& o, const Machine& m, Coll coll, Memory memory) {
   const CollInfo& info = info_of(coll);
   const std::string op = info.reduces ? fmt::format(" {}", libcoll::name_of(o.op)) : "";
-  if (o.versus_mpi) {
+  if (o.nonblocking) return print_overlap_head(o, m, coll, memory);
+  if (o.compares() || o.all_algorithms) {
     fmt::print("\n# {}{}", info.name,
                coll == Coll::barrier ? ""
                                      : fmt::format(", {}{}, {} memory, {} buffers", o.dtype_name, op,
                                                    name_of(memory), name_of(o.buffers)));
     fmt::print("; median of {} repetitions, {} barrier between calls\n", o.repetitions,
                o.mpi_barrier ? "MPI's" : "libcoll's");
-    fmt::print("{:<12} {:>12} {:>12} {:>8} {:>15}", "# Size", "libcoll(us)", "MPI(us)", "ratio",
+    if (o.all_algorithms) return;
+    fmt::print("{:<12} {:>14} {:>12} {:>8} {:>15}", "# Size", fmt::format("{}(us)", o.first_name()), fmt::format("{}(us)", o.second_name()), "ratio",
                "(repetitions)");
     if (o.full)
-      for (const char* who : {"libcoll", "MPI"})
+      for (const char* who : {o.first_name(), o.second_name()})
         for (const char* what : {"min", "max", "P50", "P90", "P99"})
           fmt::print(" {:>10}", what == std::string("min") ? fmt::format("{} min", who) : what);
     fmt::print("\n");
@@ -83,9 +85,11 @@ void print_section(const Options& o, const Machine& m, Coll coll, Memory memory)
 }
 
 void print_cell(const Options& o, const Cell& c) {
+  if (!c.ways.empty()) return print_ways(c);
+  if (o.nonblocking) return print_overlap(c);
   const Series &s = c.ours, &t = c.theirs;
   if (c.versus) {
-    fmt::print("{:<12} {:>12} {:>12} {:>8} {:>15}", c.bytes, us(s, s.avg_us()), us(t, t.avg_us()),
+    fmt::print("{:<12} {:>14} {:>12} {:>8} {:>15}", c.bytes, us(s, s.avg_us()), us(t, t.avg_us()),
                c.has_ratio() ? fmt::format("{:.2f}", c.ratio()) : "-", ratio_range(c));
     if (o.full) {
       print_percentiles(s);
@@ -99,8 +103,8 @@ void print_cell(const Options& o, const Cell& c) {
                  us(s, s.p50), us(s, s.p90), us(s, s.p99));
   }
   fmt::print("\n");
-  explain(c, "libcoll", s);
-  if (c.versus) explain(c, "MPI", t);
+  explain(c, o.first_name(), s);
+  if (c.versus) explain(c, o.second_name(), t);
   std::fflush(stdout);
 }
 
@@ -123,10 +127,12 @@ std::vector<SectionSummary> summarise(const std::vector<Cell>& cells) {
   return all;
 }
 
-void print_summary(const std::vector<Cell>& cells) {
+void print_summary(const Options& o, const std::vector<Cell>& cells) {
+  print_regret(cells);
   const std::vector<SectionSummary> all = summarise(cells);
   if (all.empty()) return;
-  fmt::print("\n# summary: ratio = MPI's time / libcoll's (above 1: libcoll is faster)\n");
+  if (o.persistent) fmt::print("\n# summary: ratio = blocking call's time / persistent start and wait's (above 1: persistent is faster)\n");
+  else fmt::print("\n# summary: ratio = MPI's time / libcoll's (above 1: libcoll is faster)\n");
   fmt::print("# {:<16} {:<8} {:>5} {:>15} {:>11}\n", "collective", "memory", "cells", "geometric mean",
              "worst cell");
   double logs = 0;
@@ -158,12 +164,16 @@ void print_footer(const Machine& m, const std::optional<InstructionCount>& instr
   fmt::print("\n# {} rank{} on {} host{}, {}{}\n", m.ranks, plural(m.ranks), m.hosts, plural(m.hosts), m.cpu,
              m.oversubscribed ? "; RANKS OUTNUMBER CPUs: times include scheduling" : "");
   if (m.ranks == 1) fmt::print("# ONE RANK: nothing is communicated; start it with mpirun -n 2 or more\n");
+  fmt::print("# ranks of hosts: {}\n", m.host_names);
   fmt::print("# CPUs each rank may use: {}\n", m.bindings);
   fmt::print("# line transfer, one way, ranks 0 and 1: {}, after the run {}\n", line_text(m.line_ns),
              line_text(m.line_after_ns));
   fmt::print("# libcoll says: {}\n", m.libcoll_says);
   fmt::print("# clock: {:.0f} ns per reading, contained in every time\n", m.timer_ns);
   fmt::print("# libcoll {}{}{}\n", m.libcoll_version, m.mpi_version.empty() ? "" : "; ", m.mpi_version);
+  if (!m.mpi_waiting.empty())
+    fmt::print("# the MPI's {}{}\n", m.mpi_waiting,
+               m.oversubscribed && m.mpi_waiting.find("not") != std::string::npos ? ": ITS TIMES ARE THE SCHEDULER'S, pass --mca mpi_yield_when_idle 1" : "");
   if (instructions) {
     fmt::print("# ");
     print_instructions(*instructions);

@@ -17,7 +17,13 @@ void print_header(const Options&, const Machine&);
 void print_section(const Options&, const Machine&, Coll, Memory);
 void print_cell(const Options&, const Cell&);
 // Geometric mean of the ratios and worst cell of every section; of comparisons only.
-void print_summary(const std::vector<Cell>&);
+void print_summary(const Options&, const std::vector<Cell>&);
+// A cell of --all-algorithms; what the library's choices lose.
+void print_ways(const Cell&);
+void print_regret(const std::vector<Cell>&);
+// --nonblocking: OSU's columns.
+void print_overlap_head(const Options&, const Machine&, Coll, Memory);
+void print_overlap(const Cell&);
 void print_footer(const Machine&, const std::optional<InstructionCount>&);
 void print_instructions(const InstructionCount&);
 
@@ -26,6 +32,7 @@ void write_json(const std::string& file, const Options&, const Machine&, const s
                 const std::optional<InstructionCount>&);
 void write_csv(const std::string& file, const std::vector<Cell>&);
 void write_json(const std::string& file, const InstructionCount&);
+void write_text(const std::string& file, const std::string& text);
 // Runs benchmarks/plot.py; false, with a message, if that failed.
 bool draw(const std::string& png, const std::string& json);
 
@@ -53,5 +60,14 @@ struct SectionSummary {
   std::uint64_t worst_bytes = 0;
 };
 std::vector<SectionSummary> summarise(const std::vector<Cell>&);
+
+struct RegretSummary {
+  Coll coll = Coll::barrier;
+  Memory memory = Memory::private_;
+  int cells = 0;
+  double geometric_mean = 0, worst = 0;
+  std::uint64_t worst_bytes = 0;
+};
+std::vector<RegretSummary> summarise_regret(const std::vector<Cell>&);
 
 }  // namespace bench

@@ -52,6 +52,8 @@ const Collective& collective(Coll);
 
 // Why not, or nothing: unknown algorithm, unusable level, bad slices, chunk or radix; then `refuses`.
 std::string refuses(const Problem&, const Recipe&);
+// Whether any rank sends messages; of a recipe that is not refused.
+bool sends_messages(const Problem&, const Recipe&);
 Schedule build(const Problem&, const Recipe&, int rank);
 // Every recipe worth considering that is not refused, in one order on all ranks.
 std::vector<Recipe> candidates(const Problem&);

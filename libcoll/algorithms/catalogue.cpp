@@ -137,6 +137,11 @@ std::string refuses(const Problem& p, const Recipe& r) {
   return c.refuses(p, r);
 }
 
+bool sends_messages(const Problem& p, const Recipe& r) {
+  const auto works = collective(p.coll).work(p, r);
+  return std::any_of(works.begin(), works.end(), [](const Work& w) { return w.where == Work::Where::messages && w.ranks > 1 && (w.rounds > 0 || w.sent > 0); });
+}
+
 Schedule build(const Problem& p, const Recipe& r, int rank) {
   Builder b(rank, p.size);
   collective(p.coll).build(b, p, r);

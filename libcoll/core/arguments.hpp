@@ -25,11 +25,25 @@ inline void check_buffers(CommImpl& c, const Plan& plan, const Args& a, std::uin
 inline bool fits(Count count, std::uint64_t element, std::uint64_t blocks) noexcept {
   return count >= 0 && static_cast<std::uint64_t>(count) <= (std::uint64_t{1} << 62) / (element ? element : 1) / blocks;
 }
+// What is wrong, or nothing; so are all objections below.
+inline std::string count_objection(Count count, std::uint64_t element, std::uint64_t blocks) {
+  if (count < 0) return fmt::format("count is {}; it must be at least 0", count);
+  if (!fits(count, element, blocks)) return fmt::format("count {} does not fit in memory", count);
+  return {};
+}
 inline void require_count(CommImpl& c, Coll coll, Count count, std::uint64_t element, std::uint64_t blocks) {
-  if (count < 0) c.refuse(coll, fmt::format("count is {}; it must be at least 0", count));
-  if (!fits(count, element, blocks)) c.refuse(coll, fmt::format("count {} does not fit in memory", count));
+  if (!fits(count, element, blocks)) [[unlikely]] c.refuse(coll, count_objection(count, element, blocks));
 }
 
-void check_custom(CommImpl&, Coll, DType, const ReduceOp&);
+std::string custom_objection(DType, const ReduceOp&);
+inline void check_custom(CommImpl& c, Coll coll, DType type, const ReduceOp& op) {
+  if (const std::string what = custom_objection(type, op); !what.empty()) c.refuse(coll, what);
+}
+// Which algorithm the options name: one of shared memory, or a recipe whose text parses.
+struct NamedAlgorithm {
+  Algorithm native = Algorithm::automatic;
+  std::string recipe = {};
+};
+Result<NamedAlgorithm> read_options(const CallOptions&);
 
 }  // namespace libcoll::detail

@@ -104,6 +104,15 @@ int libcoll_comm_size(libcoll_comm c, int* size) {
   return with(c, [&](Comm& comm) { *size = comm.size(); });
 }
 
+int libcoll_explain(libcoll_comm c, const char* collective, int64_t count, int dtype, int op, int root, char* text, size_t bytes) {
+  return with(c, [&](Comm& comm) {
+    if (collective == nullptr || text == nullptr || bytes == 0)
+      throw Error(Errc::invalid_argument, fmt::format("libcoll: explain: {}", collective == nullptr ? "collective is NULL" : "there is no room for the text"));
+    const std::string all = comm.explain(collective, count, type_of(dtype), op_of(op), root);
+    text[all.copy(text, bytes - 1)] = 0;
+  });
+}
+
 int libcoll_allocate(libcoll_comm c, size_t bytes, void** memory) {
   return with(c, [&](Comm& comm) {
     Buffer b = comm.allocate(bytes);

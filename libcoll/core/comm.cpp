@@ -18,25 +18,32 @@ using detail::Plan;
 
 namespace detail {
 
-void apply_options(CommImpl& c, Call& call, const CallOptions& o) {
-  if (!(o.timeout_s >= 0)) c.refuse(call.coll, fmt::format("timeout_s is {}; it must be positive, or 0 for the communicator's", o.timeout_s));
-  if (o.algorithm.empty()) return;
+Result<NamedAlgorithm> read_options(const CallOptions& o) {
+  if (!(o.timeout_s >= 0)) return failure(Errc::invalid_argument, fmt::format("timeout_s is {}; it must be positive, or 0 for the communicator's", o.timeout_s));
+  if (o.algorithm.empty()) return NamedAlgorithm{};
   for (const Algorithm a : {Algorithm::direct, Algorithm::sliced, Algorithm::grouped})
-    if (o.algorithm == name_of(a)) {
-      call.algorithm = a;
-      return;
-    }
+    if (o.algorithm == name_of(a)) return NamedAlgorithm{.native = a};
   if (const auto recipe = algo::parse_recipe(o.algorithm); !recipe)
-    c.refuse(call.coll, fmt::format("algorithm \"{}\": {}; choose direct, sliced or grouped, a recipe (docs/algorithms.md), or leave it empty", o.algorithm, recipe.error().text));
-  call.recipe = recipe_number(o.algorithm);
+    return failure(Errc::invalid_argument, fmt::format("algorithm \"{}\": {}; choose direct, sliced or grouped, a recipe (docs/algorithms.md), or leave it empty",
+                                                       o.algorithm, recipe.error().text));
+  return NamedAlgorithm{.recipe = std::string(o.algorithm)};
+}
+
+void apply_options(CommImpl& c, Call& call, const CallOptions& o) {
+  const auto named = read_options(o);
+  if (!named) c.refuse(call.coll, named.error().text);
+  call.algorithm = named->native;
+  if (named->recipe.empty()) return;
+  call.recipe = recipe_number(named->recipe);
   if (call.recipe == 0) c.refuse(call.coll, "more than 255 different algorithms were named");
 }
 
-void check_custom(CommImpl& c, Coll coll, DType type, const ReduceOp& op) {
+std::string custom_objection(DType type, const ReduceOp& op) {
   const CustomOp* custom = op.custom();
-  if (op.op() == Op::custom && (custom == nullptr || custom->function == nullptr)) c.refuse(coll, "the custom operation has no function");
+  if (op.op() == Op::custom && (custom == nullptr || custom->function == nullptr)) return "the custom operation has no function";
   if (custom != nullptr && custom->element_bytes != 0 && type != DType::byte)
-    c.refuse(coll, fmt::format("a custom operation with element_bytes needs type byte, not {}", name_of(type)));
+    return fmt::format("a custom operation with element_bytes needs type byte, not {}", name_of(type));
+  return {};
 }
 
 }  // namespace detail
@@ -142,8 +149,11 @@ std::string Comm::describe() const {
   const auto& host = *c.world().host;
   const auto& costs = host.costs();
   const auto& shape = c.group().shape();
-  return fmt::format("rank {} of {}: shared memory, {}; line transfer {:.0f} ns, copy {:.1f} GB/s, staged {:.1f} GB/s, process_vm_readv {} ({:.0f} ns + {:.1f} GB/s, from {} bytes), staging {}; {}",
-                     c.rank(), c.size(), host.oversubscribed() ? "more ranks than CPUs" : "a CPU for every rank", costs.line_ns, costs.copy_gbps, costs.staged_gbps,
+  const auto* messenger = c.world().engine->messenger();
+  const std::string network = messenger == nullptr ? "" : fmt::format("messages by {} ({:.1f} us + {:.2f} GB/s, {}), ", messenger->text(), c.world().costs.alpha_us,
+                                                                      c.world().costs.network_gbps, c.world().costs.measured ? "measured" : "assumed");
+  return fmt::format("rank {} of {}: {}shared memory, {}; line transfer {:.0f} ns, copy {:.1f} GB/s, staged {:.1f} GB/s, process_vm_readv {} ({:.0f} ns + {:.1f} GB/s, from {} bytes), staging {}; {}",
+                     c.rank(), c.size(), network, host.oversubscribed() ? "more ranks than CPUs" : "a CPU for every rank", costs.line_ns, costs.copy_gbps, costs.staged_gbps,
                      host.single_copy() ? "allowed" : "not allowed", costs.remote_call_ns, costs.remote_gbps,
                      shape.remote_from == ~std::size_t{0} ? std::string("never") : std::to_string(shape.remote_from), c.group().staging_streams() ? "streamed" : "cached", costs.measured ? "measured" : "assumed");
 }

@@ -58,6 +58,18 @@ class CommImpl {
   sched::Problem problem_of(const Call& call, std::span<const Count> counts) const;
   planning::Wish wish_for(const Call& call) const;
 
+  // -- How a call would run. None of these tells the peers anything.
+  // What is wrong with the call, or nothing.
+  std::string objection(const Call& call) const;
+  // As one native step of the shared-memory transport; else by a recipe.
+  bool runs_natively(const Call& call, const planning::Wish&, std::span<const Count> counts) const;
+  Result<planning::Choice> choose(const sched::Problem&, const Call&, const planning::Wish&) const;
+  // Not refused for the problem, and it sends messages only where the world has a network.
+  bool can_follow(const sched::Problem&, const algo::Recipe&) const;
+  // Of an element while the schedule runs: small floats run in f32.
+  static std::uint32_t planned_bytes(const Call& call);
+  const char* native_shape(const Call& call) { return native_plan(call).shape; }
+
   // Throws Error{invalid_argument}: "libcoll: rank 1 of 4: allreduce: count is -3 ...".
   [[noreturn]] void refuse(Coll coll, const std::string& what);
   // While one of these lives, a refused call is no part of the sequence of operations: nobody waits for it.

@@ -33,26 +33,32 @@ void run_program(shm::Group&, const Args& args, const Plan& plan) { plan.program
 }  // namespace
 
 void CommImpl::validate(const Call& call) {
+  if (const std::string what = objection(call); !what.empty()) refuse(call.coll, what);
+}
+
+std::string CommImpl::objection(const Call& call) const {
   const auto dtype = static_cast<int>(call.dtype);
-  if (!counts_are_hashed(call.coll)) require_count(*this, call.coll, call.count, call.element_bytes, static_cast<std::uint64_t>(size()));
-  if (dtype >= dtype_count) refuse(call.coll, fmt::format("type {} is unknown", dtype));
+  if (!counts_are_hashed(call.coll))
+    if (std::string what = count_objection(call.count, call.element_bytes, static_cast<std::uint64_t>(size())); !what.empty()) return what;
+  if (dtype >= dtype_count) return fmt::format("type {} is unknown", dtype);
   if (call.root >= static_cast<std::uint32_t>(size()))
-    refuse(call.coll, fmt::format("root is {}; it must be from 0 to {}", static_cast<std::int32_t>(call.root), size() - 1));
+    return fmt::format("root is {}; it must be from 0 to {}", static_cast<std::int32_t>(call.root), size() - 1);
   const bool can_slice = call.coll == Coll::allreduce || call.coll == Coll::reduce;
   const bool can_group = call.coll == Coll::barrier || (call.coll == Coll::allreduce && call.op != Op::custom &&
                                                         static_cast<std::uint64_t>(call.count) * call.element_bytes <= shm::inline_bytes);
   if (call.algorithm != Algorithm::automatic && !(call.algorithm == Algorithm::grouped ? can_group : can_slice))
-    refuse(call.coll, fmt::format("algorithm {} is not available for this call", name_of(call.algorithm)));
+    return fmt::format("algorithm {} is not available for this call", name_of(call.algorithm));
   const bool reduces = call.coll == Coll::reduce || call.coll == Coll::allreduce || call.coll == Coll::scan || call.coll == Coll::exscan ||
                        call.coll == Coll::reduce_scatter || call.coll == Coll::reduce_scatter_block;
-  if (!reduces) return;
-  if (static_cast<int>(call.op) > op_count) refuse(call.coll, fmt::format("operation {} is unknown", static_cast<int>(call.op)));
+  if (!reduces) return {};
+  if (static_cast<int>(call.op) > op_count) return fmt::format("operation {} is unknown", static_cast<int>(call.op));
   if (call.op != Op::custom && !is_defined(call.op, call.dtype))
-    refuse(call.coll, fmt::format("operation {} is not defined on type {}", name_of(call.op), name_of(call.dtype)));
+    return fmt::format("operation {} is not defined on type {}", name_of(call.op), name_of(call.dtype));
   if (call.op == Op::avg && (call.coll == Coll::scan || call.coll == Coll::exscan))
-    refuse(call.coll, "operation avg makes no sense in a scan: ranks would divide partial sums by the number of all ranks");
+    return "operation avg makes no sense in a scan: ranks would divide partial sums by the number of all ranks";
   const std::uint64_t most = shm::largest_piece(group_->shape(), size() - 1);
-  if (call.element_bytes > most) refuse(call.coll, fmt::format("elements of {} bytes are too large; at most {} on {} ranks", call.element_bytes, most, size()));
+  if (call.element_bytes > most) return fmt::format("elements of {} bytes are too large; at most {} on {} ranks", call.element_bytes, most, size());
+  return {};
 }
 
 // Once nothing is under way.
@@ -96,7 +102,7 @@ const Plan& CommImpl::make_plan(const Call& call, std::span<const Count> counts)
   validate(call);
   Plan p;
   std::shared_ptr<exec::Program> program;
-  if (local() && wish_for(call).recipe.empty()) {
+  if (runs_natively(call, wish_for(call), counts)) {
     p = native_plan(call);
   } else {
     program = make_program(call, counts);
@@ -135,10 +141,28 @@ planning::Wish CommImpl::wish_for(const Call& call) const {
   return {};
 }
 
+bool CommImpl::can_follow(const sched::Problem& problem, const algo::Recipe& recipe) const {
+  return algo::refuses(problem, recipe).empty() && (world_->engine->messenger() != nullptr || !algo::sends_messages(problem, recipe));
+}
+
+// On one host, unless somebody wants it otherwise: caller, environment, or what was measured before.
+bool CommImpl::runs_natively(const Call& call, const planning::Wish& wish, std::span<const Count> counts) const {
+  if (!local() || !wish.recipe.empty()) return false;
+  if (!world_->tuning || call.algorithm != Algorithm::automatic) return true;
+  const sched::Problem problem = problem_of(call, counts);
+  const algo::Recipe* measured = world_->tuning->find(problem, planned_bytes(call));
+  return measured == nullptr || !can_follow(problem, *measured);
+}
+
+std::uint32_t CommImpl::planned_bytes(const Call& call) { return exec::runs_wide(call) ? static_cast<std::uint32_t>(sizeof(float)) : call.element_bytes; }
+
+detail::Result<planning::Choice> CommImpl::choose(const sched::Problem& problem, const Call& call, const planning::Wish& wish) const {
+  return planning::choose(problem, wish, world_->tuning ? &*world_->tuning : nullptr, world_->costs, planned_bytes(call));
+}
+
 std::shared_ptr<exec::Program> CommImpl::make_program(const Call& call, std::span<const Count> counts) {
   const sched::Problem problem = problem_of(call, counts);
-  const planning::Wish wish = wish_for(call);
-  const auto choice = planning::choose(problem, wish, world_->tuning ? &*world_->tuning : nullptr, world_->costs, exec::runs_wide(call) ? static_cast<std::uint32_t>(sizeof(float)) : call.element_bytes);
+  const auto choice = choose(problem, call, wish_for(call));
   if (!choice) {
     if (choice.error().code == Errc::invalid_argument) refuse(call.coll, choice.error().text);
     throw Error(choice.error().code, fmt::format("libcoll: rank {} of {}: {}", rank_, size_, choice.error().text));

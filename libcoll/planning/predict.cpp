@@ -57,6 +57,15 @@ double predict_us(const sched::Problem& p, const algo::Recipe& r, const Costs& c
   return sum + (chunks - 1) * slowest;
 }
 
+double predict_native_us(const sched::Problem& p, const Costs& c, std::uint32_t element_bytes) {
+  const auto one_vector = [](Coll coll) {
+    return coll == Coll::bcast || coll == Coll::reduce || coll == Coll::allreduce || coll == Coll::scan || coll == Coll::exscan || coll == Coll::barrier;
+  };
+  double elements = static_cast<double>(p.count) * (one_vector(p.coll) ? 1 : p.size);
+  for (const std::int64_t n : p.counts) elements += static_cast<double>(n);
+  return native_us({.where = Work::Where::native, .native = p.coll, .ranks = p.size, .rounds = 1, .sent = elements}, elements * element_bytes, c);
+}
+
 std::string to_text(const Costs& c) {
   return fmt::format("hop {:.2f} us, copy {:.1f} GB/s, staged {:.1f} GB/s; network {:.1f} us + {:.2f} GB/s, {:.1f} us per further message; reduction {:.1f} GB/s{}", c.hop_us,
                      c.copy_gbps, c.staged_gbps, c.alpha_us, c.network_gbps, c.send_us, c.reduce_gbps, c.measured ? "" : " (assumed)");

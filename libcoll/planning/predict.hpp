@@ -9,5 +9,7 @@ namespace libcoll::planning {
 
 // Microseconds.
 double predict_us(const sched::Problem&, const algo::Recipe&, const Costs&, std::uint32_t element_bytes);
+// Of one native step that solves the whole problem, where all ranks share memory.
+double predict_native_us(const sched::Problem&, const Costs&, std::uint32_t element_bytes);
 
 }  // namespace libcoll::planning

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <numeric>
 
 namespace libcoll::planning {
 
@@ -26,6 +27,8 @@ std::string fingerprint_of(const sched::Problem& p) {
 }
 
 namespace {
+
+constexpr const char* by_library = "default";
 
 detail::Result<Coll> coll_named(const std::string& name) {
   for (int i = 0; i < detail::coll_count; ++i)
@@ -53,12 +56,22 @@ detail::Result<std::pair<Coll, TuningTable::Rule>> rule_from(const Json& json) {
   if (at == json.end() || !at->is_number_unsigned()) return failure(Errc::invalid_argument, "\"up_to_bytes\" must be a number of bytes");
   const auto text = field<std::string>(json, "recipe");
   if (!text) return tl::unexpected(text.error());
+  if (*text == by_library) return std::pair{*coll, TuningTable::Rule{at->get<std::uint64_t>(), {}}};
   auto recipe = algo::parse_recipe(*text);
   if (!recipe) return tl::unexpected(recipe.error());
   return std::pair{*coll, TuningTable::Rule{at->get<std::uint64_t>(), std::move(*recipe)}};
 }
 
 }  // namespace
+
+std::uint64_t block_bytes(const sched::Problem& p, std::uint32_t element_bytes) {
+  const std::int64_t count = p.counts.empty() ? p.count : std::accumulate(p.counts.begin(), p.counts.end(), std::int64_t{0}) / p.size;
+  return static_cast<std::uint64_t>(count) * element_bytes;
+}
+
+void TuningTable::remove(const std::string& fingerprint, Coll coll) {
+  if (const auto job = jobs_.find(fingerprint); job != jobs_.end()) job->second.erase(coll);
+}
 
 void TuningTable::add(const std::string& fingerprint, Coll coll, const Rule& rule) {
   auto& rules = jobs_[fingerprint][coll];
@@ -99,9 +112,9 @@ const algo::Recipe* TuningTable::find(const sched::Problem& p, std::uint32_t ele
   if (job == jobs_.end()) return nullptr;
   const auto rules = job->second.find(p.coll);
   if (rules == job->second.end()) return nullptr;
-  const auto bytes = static_cast<std::uint64_t>(p.count) * element_bytes;
+  const std::uint64_t bytes = block_bytes(p, element_bytes);
   for (const Rule& r : rules->second)
-    if (bytes <= r.up_to_bytes) return &r.recipe;
+    if (bytes <= r.up_to_bytes) return r.recipe.algorithm.empty() ? nullptr : &r.recipe;
   return nullptr;
 }
 
@@ -110,7 +123,7 @@ std::string TuningTable::to_json() const {
   for (const auto& [fingerprint, colls] : jobs_) {
     Json job{{"fingerprint", fingerprint}, {"rules", Json::array()}};
     for (const auto& [coll, rules] : colls)
-      for (const Rule& r : rules) job["rules"].push_back({{"collective", name_of(coll)}, {"up_to_bytes", r.up_to_bytes}, {"recipe", algo::to_text(r.recipe)}});
+      for (const Rule& r : rules) job["rules"].push_back({{"collective", name_of(coll)}, {"up_to_bytes", r.up_to_bytes}, {"recipe", r.recipe.algorithm.empty() ? by_library : algo::to_text(r.recipe)}});
     json["jobs"].push_back(std::move(job));
   }
   return json.dump(1);

@@ -4,6 +4,8 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cctype>
+#include <charconv>
 #include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -11,6 +13,7 @@
 #include <vector>
 
 #include "libcoll/bootstrap.hpp"
+#include "libcoll/comm.hpp"
 #include "topology/describe.hpp"
 #include "topology/fabric.hpp"
 #include "topology/files.hpp"
@@ -25,18 +28,94 @@ using detail::value_or_throw;
 enum ExitCode { all_well = 0, failed = 1, bad_usage = 2, check_found = 3 };
 
 struct Options {
-  std::string xml, load, save;
+  std::string xml, load, save, type = "f32", op = "sum";
+  std::vector<std::string> explain;
   bool json = false, check = false;
 };
 
 constexpr const char* description =
     "Shows the machine as libcoll sees it: packages, NUMA nodes, caches, cores, and what could not be\n"
     "found out. Started by a launcher (mpirun -n 4 coll-info, srun, torchrun), rank 0 also shows where\n"
-    "all ranks run and the levels of groups that libcoll derives from that.";
+    "all ranks run and the levels of groups that libcoll derives from that. With --explain it says instead\n"
+    "how the library would run calls in such a job.";
 constexpr const char* footer =
     "Exit codes: 0 all well; 1 failed (text says why); 2 bad arguments; 3 --check found something.\n"
     "Environment: LIBCOLL_HOST_ID=TEXT  ranks with equal TEXT count as being on one host.\n"
     "             LIBCOLL_LOG=debug     say more on stderr.";
+
+template <class T>
+std::string names_of(int count) {
+  std::string all;
+  for (int i = 0; i < count; ++i) all += fmt::format("{}{}", i == 0 ? "" : " ", name_of(static_cast<T>(i)));
+  return all;
+}
+
+template <class T>
+T named(const char* option, const std::string& name, int count) {
+  for (int i = 0; i < count; ++i)
+    if (name == name_of(static_cast<T>(i))) return static_cast<T>(i);
+  throw CLI::ValidationError(fmt::format("{} {}: one of: {}", option, name, names_of<T>(count)));
+}
+
+struct Question {
+  std::string collective;
+  Count count = 0;
+};
+struct Questions {
+  DType type = DType::f32;
+  Op op = Op::sum;
+  std::vector<Question> all;
+};
+
+Count elements_of(const std::string& text, DType type) {
+  std::uint64_t bytes = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), bytes);
+  const std::string suffix(end, text.data() + text.size());
+  const auto at = std::string("KMG").find(suffix.empty() ? 'x' : static_cast<char>(std::toupper(static_cast<unsigned char>(suffix[0]))));
+  const int shift = suffix.empty() ? 0 : suffix.size() == 1 && at != std::string::npos ? 10 * (static_cast<int>(at) + 1) : -1;
+  if (error != std::errc() || shift < 0 || bytes > (std::uint64_t{1} << 50) >> shift)
+    throw CLI::ValidationError(fmt::format("--explain: \"{}\" is no size in bytes (like 8, 64K, 1M)", text));
+  if (const std::uint64_t size = size_of(type); (bytes << shift) % size != 0)
+    throw CLI::ValidationError(fmt::format("--explain: {} bytes are no whole number of {} ({} bytes each)", text, name_of(type), size));
+  return static_cast<Count>((bytes << shift) / size_of(type));
+}
+
+// Throws CLI::ValidationError.
+Questions questions_of(const Options& o) {
+  // What C programmers call them.
+  const std::string type = o.type == "float" ? "f32" : o.type == "double" ? "f64" : o.type == "int" ? "i32" : o.type == "char" ? "i8" : o.type;
+  Questions q{.type = named<DType>("--type", type, dtype_count), .op = named<Op>("--op", o.op, op_count), .all = {}};
+  for (const std::string& text : o.explain) {
+    const std::size_t colon = text.find(':');
+    const std::string collective = text.substr(0, colon);
+    if (colon == std::string::npos) {
+      if (collective != "barrier") throw CLI::ValidationError(fmt::format("--explain {}: which sizes? For example {}:8,1M", text, text));
+      q.all.push_back({collective});
+      continue;
+    }
+    for (std::size_t at = colon + 1; at <= text.size();) {
+      const std::size_t comma = std::min(text.find(',', at), text.size());
+      q.all.push_back({collective, elements_of(text.substr(at, comma - at), q.type)});
+      at = comma + 1;
+    }
+  }
+  return q;
+}
+
+// Collective. Rank 0 answers.
+int explain(Bootstrap& job, const Questions& questions) {
+  Comm comm = Comm::from_bootstrap(job);
+  int code = all_well;
+  try {
+    for (const Question& q : questions.all)
+      if (comm.rank() == 0) fmt::print("{}", comm.explain(q.collective, q.count, questions.type, questions.op));
+  } catch (const Error& e) {
+    fmt::print(stderr, "coll-info: {}\n", e.what());
+    code = bad_usage;
+  }
+  comm.close();
+  return code;
+}
 
 void set_up(CLI::App& app, Options& o) {
   app.footer(footer);
@@ -49,6 +128,11 @@ void set_up(CLI::App& app, Options& o) {
   load->type_name("FILE");
   app.add_option("--save", o.save, "Also write the machine as JSON to FILE (rank 0's machine)")
       ->type_name("FILE");
+  app.add_option("--explain", o.explain,
+                 "Say how the library would run a collective with blocks of these sizes: allreduce:8,1M bcast:64K barrier")
+      ->type_name("COLLECTIVE:BYTES,...")->excludes(xml)->excludes(load);
+  app.add_option("--type", o.type, "Of --explain: " + names_of<DType>(dtype_count))->capture_default_str()->type_name("TYPE");
+  app.add_option("--op", o.op, "Of --explain, for reductions: " + names_of<Op>(op_count))->capture_default_str()->type_name("OP");
   app.add_flag("--check", o.check,
                "Exit with 3, and say why, if something could not be probed, a host has more ranks than CPUs, "
                "or the ranks' machines differ");
@@ -113,7 +197,8 @@ void print(const Options& o, const topo::Machine& m, const topo::Fabric* fabric)
   fmt::print("{}\n", j.dump(1));
 }
 
-int run(const Options& o) {
+int run(const Options& o, const Questions& questions) {
+  if (!questions.all.empty()) return explain(*meet(), questions);
   const topo::Machine m = read_machine(o);
   std::unique_ptr<Bootstrap> job;
   if (o.xml.empty() && o.load.empty()) job = meet();
@@ -137,15 +222,17 @@ int run(const Options& o) {
 
 int main(int argc, char** argv) {
   Options options;
+  Questions questions;
   CLI::App app(description, "coll-info");
   set_up(app, options);
   try {
     app.parse(argc, argv);
+    questions = questions_of(options);
   } catch (const CLI::ParseError& e) {
     return app.exit(e) == 0 ? all_well : bad_usage;
   }
   try {
-    return run(options);
+    return run(options, questions);
   } catch (const std::exception& e) {
     fmt::print(stderr, "coll-info: {}\n", e.what());
     return failed;

@@ -208,6 +208,7 @@ static void errors(libcoll_comm c) {
   OK(libcoll_barrier(c));
 }
 
+<<<<<<< HEAD
 static void traffic(libcoll_comm c) {
   libcoll_host_traffic one;
   int hosts = -1;
@@ -218,6 +219,23 @@ static void traffic(libcoll_comm c) {
   REQUIRE(libcoll_network_traffic(c, NULL, 1, &hosts) == LIBCOLL_ERR_INVALID_ARGUMENT);
   REQUIRE(libcoll_network_traffic(c, &one, 1, NULL) == LIBCOLL_ERR_INVALID_ARGUMENT);
   REQUIRE(libcoll_network_traffic(NULL, &one, 1, &hosts) == LIBCOLL_ERR_INVALID_ARGUMENT);
+=======
+/* Also what is wrong stays with this rank: the next call works. */
+static void explanations(libcoll_comm c) {
+  char text[4096], little[10];
+  OK(libcoll_explain(c, "allreduce", N, LIBCOLL_I64, LIBCOLL_SUM, 0, text, sizeof text));
+  REQUIRE(strncmp(text, "allreduce of 5 i64", 18) == 0 && strstr(text, "predicted") != NULL);
+  OK(libcoll_explain(c, "allreduce", N, LIBCOLL_I64, LIBCOLL_SUM, 0, little, sizeof little));
+  REQUIRE(strcmp(little, "allreduce") == 0);
+  if (rank == 0) {
+    REQUIRE(libcoll_explain(c, "alreduce", N, LIBCOLL_I64, LIBCOLL_SUM, 0, text, sizeof text) == LIBCOLL_ERR_INVALID_ARGUMENT);
+    REQUIRE(strstr(libcoll_last_error(), "\"alreduce\"") != NULL);
+    REQUIRE(libcoll_explain(c, NULL, N, LIBCOLL_I64, LIBCOLL_SUM, 0, text, sizeof text) == LIBCOLL_ERR_INVALID_ARGUMENT);
+    REQUIRE(libcoll_explain(c, "bcast", N, LIBCOLL_I64, LIBCOLL_SUM, size, text, sizeof text) == LIBCOLL_ERR_INVALID_ARGUMENT);
+    REQUIRE(libcoll_explain(c, "barrier", 0, LIBCOLL_I64, LIBCOLL_SUM, 0, text, 0) == LIBCOLL_ERR_INVALID_ARGUMENT);
+  }
+  OK(libcoll_barrier(c));
+>>>>>>> bench
 }
 
 static void hook(void* context) { ++*(int*)context; }
@@ -276,7 +294,11 @@ int main(void) {
   started_movements(c);
   requests(c);
   errors(c);
+<<<<<<< HEAD
   traffic(c);
+=======
+  explanations(c);
+>>>>>>> bench
   communicators(c);
   OK(libcoll_comm_close(&c));
   REQUIRE(c == NULL);

@@ -56,11 +56,28 @@ class LIBCOLL_API Buffer {
   std::size_t bytes_ = 0;
 };
 
+<<<<<<< HEAD
 // What this rank exchanged with the ranks of one host as messages over the network. Payload only: headers,
 // retransmissions and the library's own handshakes are not in it. A signal is a message of 0 bytes.
 struct HostTraffic {
   std::string host;
   std::uint64_t messages_sent = 0, bytes_sent = 0, messages_received = 0, bytes_received = 0;
+=======
+// One way to run a call (Comm::candidates).
+struct Candidate {
+  std::string recipe;         // for CallOptions::algorithm; "": one native step in shared memory
+  double predicted_us = 0;
+  bool chosen = false;        // what the call would do
+};
+
+// What was measured to be best for a collective up to a size (Comm::tuning_file).
+struct TuningRule {
+  std::string collective;     // "allreduce"
+  Count up_to = 0;            // elements of a block
+  DType type = DType::byte;
+  Op op = Op::sum;            // of reductions
+  std::string recipe;         // "": the library's own choice
+>>>>>>> bench
 };
 
 namespace detail { class CommImpl; }
@@ -101,12 +118,29 @@ class LIBCOLL_API Comm {
   // Of these at most so many belong to no communicator: memory in which all communicators of the world
   // stage large private buffers, by turns. 0 until one has.
   std::size_t staging_bytes() const;
+<<<<<<< HEAD
   // Not collective. One entry per host of the world, in the order of their lowest ranks, or nothing where there
   // is no network: this rank's messages with the ranks of that host, over all communicators, since the world was
   // created. Hosts of one machine (an injected hierarchy) are called "name#0", "name#1", ...
   std::vector<HostTraffic> network_traffic() const;
   // How the library would run a call now: one line a person can read.
+=======
+  // What this rank's calls run on: hosts, link costs, transports. One line a person can read.
+>>>>>>> bench
   std::string describe() const;
+
+  // -- How the library would run a call, by the collective's name ("allreduce"). Not collective; no peer
+  //    notices, not even of errors (invalid_argument names what is wrong). count: elements of a block, as the
+  //    collective counts them; v-forms: of every rank's block. op and root: where the collective has them.
+  // For people: the way chosen, who chose it (cost model, environment, tuning file, caller) and what it is
+  // predicted to take, its phases, then the runners-up.
+  std::string explain(std::string_view collective, Count count, DType type, ReduceOp op = Op::sum, int root = 0, const CallOptions& = {}) const;
+  // All ways worth considering, the cheapest prediction first, but a native step before all. Those that
+  // send messages only if the world has a network (several hosts, or LIBCOLL_NETWORK=on).
+  std::vector<Candidate> candidates(std::string_view collective, Count count, DType type, ReduceOp op = Op::sum, int root = 0, const CallOptions& = {}) const;
+  // The text of a tuning file (LIBCOLL_TUNING) with these rules for jobs of this communicator's shape. Of
+  // `existing`, the text of another one or "", only what it says of the same collectives in such jobs is replaced.
+  std::string tuning_file(std::span<const TuningRule> rules, std::string_view existing = {}) const;
 
   // A function that the waiting loop calls every few microseconds of waiting (an MPI's progress,
   // say). It must not throw nor call this Comm. World-wide: set before the Comm is used by threads.

@@ -68,6 +68,10 @@ LIBCOLL_C_API int libcoll_comm_close(libcoll_comm* comm);
 LIBCOLL_C_API int libcoll_comm_rank(libcoll_comm comm, int* rank);
 LIBCOLL_C_API int libcoll_comm_size(libcoll_comm comm, int* size);
 
+/* How the library would run a call: "allreduce", elements, type, operation and root where it has them. Not collective. `text`
+ * receives what Comm::explain says, cut to `bytes` (at least 1) with its final NUL. */
+LIBCOLL_C_API int libcoll_explain(libcoll_comm comm, const char* collective, int64_t count, int dtype, int op, int root, char* text, size_t bytes);
+
 /* Memory that all ranks of the host have mapped; not collective. Free before the last communicator of its world is closed. */
 LIBCOLL_C_API int libcoll_allocate(libcoll_comm comm, size_t bytes, void** memory);
 LIBCOLL_C_API int libcoll_free(libcoll_comm comm, void* memory);
