@@ -1,15 +1,12 @@
 // The C ABI: each function forwards to Comm and turns exceptions into codes. Started and persistent forms: c_started.cpp.
 #include <fmt/format.h>
 
-<<<<<<< HEAD
-=======
 #include <algorithm>
 #include <memory>
 #include <mutex>
 #include <new>
 #include <string>
 #include <unordered_map>
->>>>>>> faults
 #include <utility>
 
 #include "libcoll/core/c_handles.hpp"

@@ -92,12 +92,8 @@ Plan CommImpl::native_plan(const Call& call) {
   return p;
 }
 
-<<<<<<< HEAD
 const Plan& CommImpl::make_plan(const Call& call, std::span<const Count> counts, bool checked) {
-=======
-const Plan& CommImpl::make_plan(const Call& call, std::span<const Count> counts) {
   queue_->require_usable();
->>>>>>> faults
   if (!broken().empty()) throw Error(Errc::closed, fmt::format("libcoll: the communicator is broken since: {}", broken()));
   validate(call);
   Plan p;

@@ -67,13 +67,9 @@ class Queue {
   // waited for and given back: neither group nor engine are looked at again.
   void shut_down();
   // Why no operation can start any more, or nothing.
-<<<<<<< HEAD
   const std::string& broken();
-=======
-  const std::string& broken() const { return broken_; }
   // Throws if so: the first time what broke it, unless an operation has thrown that already, then Errc::closed.
   void require_usable();
->>>>>>> faults
   // Waits for everything that was started.
   void drain();
   // Called by the owner's thread when the first operation starts and after the last has ended.
@@ -85,6 +81,7 @@ class Queue {
   std::uint32_t sequence() const { return sequence_; }
 
  private:
+  static constexpr unsigned patience = 64;  // looks in vain before the reason is looked for
   bool advance();  // with the lock, or unregistered
   bool advance(Operation&, bool& natives_free);
   void begin(Operation&);
@@ -93,14 +90,10 @@ class Queue {
   void settle();
   void fail(Operation&, std::exception_ptr);
   bool heed_notices();
-<<<<<<< HEAD
   bool run_native_here(Operation&);
   bool concerned();
-  void tell_others(std::uint32_t sequence, std::uint32_t word);
-=======
   void tell_others(std::uint32_t sequence, std::uint32_t what, int whom);
   void skip_natives();
->>>>>>> faults
   void break_down(int culprit, const std::string& why);
   bool look_for_lost();
   void watch(Operation&);
@@ -120,13 +113,9 @@ class Queue {
   std::vector<Operation*> pending_;    // in program order
   bool registered_ = false;            // with the engine: others may move it on. Changed by the owner only
   std::unique_ptr<Fiber> fiber_;
-<<<<<<< HEAD
   bool closed_ = false;
   std::string broken_;                 // with the lock
-=======
-  std::string broken_;
   std::exception_ptr untold_;          // what broke it while no operation was under way
->>>>>>> faults
   std::vector<int> members_;
   const int rank_;
   std::vector<std::uint32_t> skips_;    // schedules that ended badly, while earlier ones run native steps

@@ -208,7 +208,6 @@ static void errors(libcoll_comm c) {
   OK(libcoll_barrier(c));
 }
 
-<<<<<<< HEAD
 static void traffic(libcoll_comm c) {
   libcoll_host_traffic one;
   int hosts = -1;
@@ -219,7 +218,8 @@ static void traffic(libcoll_comm c) {
   REQUIRE(libcoll_network_traffic(c, NULL, 1, &hosts) == LIBCOLL_ERR_INVALID_ARGUMENT);
   REQUIRE(libcoll_network_traffic(c, &one, 1, NULL) == LIBCOLL_ERR_INVALID_ARGUMENT);
   REQUIRE(libcoll_network_traffic(NULL, &one, 1, &hosts) == LIBCOLL_ERR_INVALID_ARGUMENT);
-=======
+}
+
 /* Also what is wrong stays with this rank: the next call works. */
 static void explanations(libcoll_comm c) {
   char text[4096], little[10];
@@ -235,7 +235,6 @@ static void explanations(libcoll_comm c) {
     REQUIRE(libcoll_explain(c, "barrier", 0, LIBCOLL_I64, LIBCOLL_SUM, 0, text, 0) == LIBCOLL_ERR_INVALID_ARGUMENT);
   }
   OK(libcoll_barrier(c));
->>>>>>> bench
 }
 
 static void hook(void* context) { ++*(int*)context; }
@@ -294,11 +293,8 @@ int main(void) {
   started_movements(c);
   requests(c);
   errors(c);
-<<<<<<< HEAD
   traffic(c);
-=======
   explanations(c);
->>>>>>> bench
   communicators(c);
   OK(libcoll_comm_close(&c));
   REQUIRE(c == NULL);

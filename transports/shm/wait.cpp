@@ -59,23 +59,13 @@ void Group::set_suspender(Suspender s) {
 
 // Somebody else decides when to look again. Time passes while nobody does: only what was looked at
 // for that long counts against the limit.
-<<<<<<< HEAD
-void Group::wait_suspended(const std::atomic<std::uint64_t>& word, std::uint64_t value, int r) {
+void Group::wait_suspended(const std::function<bool()>& ready, int r) {
   constexpr unsigned looks_per_clock = 16;
   constexpr double longest_gap_us = 1e5, check_every_us = 1e4;
   const double limit_us = (timeout_s_ > 0 ? timeout_s_ : host_.config().timeout_s) * 1e6;
   Clock::time_point last{};
   double waited_us = 0, checked_us = 0;
-  for (unsigned i = 0; !reached(word, value); ++i) {
-=======
-void Group::wait_suspended(const std::function<bool()>& ready, int r) {
-  constexpr unsigned check_every = 1024;
-  constexpr double longest_gap_us = 1e5;
-  const double limit_us = (timeout_s_ > 0 ? timeout_s_ : host_.config().timeout_s) * 1e6;
-  Clock::time_point last{};
-  double waited_us = 0;
   for (unsigned i = 0; !ready(); ++i) {
->>>>>>> faults
     suspender_.function(suspender_.context);
     if ((i + 1) % looks_per_clock != 0) continue;
     const Clock::time_point now = Clock::now();
@@ -122,6 +112,8 @@ void Group::spin_for_slot(Slot& s, std::uint64_t q, int r, std::uint64_t want) {
   if (!reached(s.header, q << 32)) wait_slowly(s.header, q << 32, true, r);
   // A member that gave this operation up may be in a later one already. Then this rank is about to hear of it.
   if (suspender_.function != nullptr && passed(s, q)) wait_suspended([&] { return !passed(s, q); }, r);
+  for (const Clock::time_point start = Clock::now(); listener_.function != nullptr && passed(s, q) && microseconds_since(start) < 1e6; sched_yield())
+    listener_.function(listener_.context);
   if (s.header.load(std::memory_order_acquire) != want) mismatch(q, r);
 }
 

@@ -56,13 +56,13 @@ class LIBCOLL_API Buffer {
   std::size_t bytes_ = 0;
 };
 
-<<<<<<< HEAD
 // What this rank exchanged with the ranks of one host as messages over the network. Payload only: headers,
 // retransmissions and the library's own handshakes are not in it. A signal is a message of 0 bytes.
 struct HostTraffic {
   std::string host;
   std::uint64_t messages_sent = 0, bytes_sent = 0, messages_received = 0, bytes_received = 0;
-=======
+};
+
 // One way to run a call (Comm::candidates).
 struct Candidate {
   std::string recipe;         // for CallOptions::algorithm; "": one native step in shared memory
@@ -77,7 +77,6 @@ struct TuningRule {
   DType type = DType::byte;
   Op op = Op::sum;            // of reductions
   std::string recipe;         // "": the library's own choice
->>>>>>> bench
 };
 
 namespace detail { class CommImpl; }
@@ -118,15 +117,11 @@ class LIBCOLL_API Comm {
   // Of these at most so many belong to no communicator: memory in which all communicators of the world
   // stage large private buffers, by turns. 0 until one has.
   std::size_t staging_bytes() const;
-<<<<<<< HEAD
   // Not collective. One entry per host of the world, in the order of their lowest ranks, or nothing where there
   // is no network: this rank's messages with the ranks of that host, over all communicators, since the world was
   // created. Hosts of one machine (an injected hierarchy) are called "name#0", "name#1", ...
   std::vector<HostTraffic> network_traffic() const;
-  // How the library would run a call now: one line a person can read.
-=======
   // What this rank's calls run on: hosts, link costs, transports. One line a person can read.
->>>>>>> bench
   std::string describe() const;
 
   // -- How the library would run a call, by the collective's name ("allreduce"). Not collective; no peer
