@@ -209,9 +209,13 @@ void Queue::settle() {
   on_change(true);
 }
 
-// What the operation threw goes to whoever asked for it, once.
+// What the operation threw goes to whoever asked for it, once. With the lock: another thread that has just
+// ended it must have taken it off the list before it looks idle.
 void Queue::collect(Operation& op) {
-  op.stage.store(Stage::idle, std::memory_order_relaxed);
+  {
+    const auto lock = lock_if_shared();
+    op.stage.store(Stage::idle, std::memory_order_relaxed);
+  }
   if (op.error != nullptr) std::rethrow_exception(std::exchange(op.error, nullptr));
 }
 
@@ -219,13 +223,11 @@ double Queue::limit_s(const Operation& op) const { return op.args.timeout_s > 0 
 
 bool Queue::test(Operation& op) {
   if (op.stage.load(std::memory_order_acquire) == Stage::idle) return true;
+  if (!op.done()) engine_.progress(this);
+  settle();
   if (!op.done()) {
-    engine_.progress(this);
-    settle();
-    if (!op.done()) {
-      watch(op);
-      if (engine_.host().oversubscribed()) rest();  // the peer may need this CPU
-    }
+    watch(op);
+    if (engine_.host().oversubscribed()) rest();  // the peer may need this CPU
   }
   if (!op.done()) return false;
   collect(op);

@@ -189,8 +189,8 @@ void typed_forms(Context& c) {
 
 void many_started(Context& c) {
   Random random(c.draw());
-  const std::size_t most_bytes = c.size <= 4 ? 4u << 20 : c.size <= 9 ? 1u << 19 : 1u << 16;
-  for (int round = 0; round < 3; ++round) {
+  const std::size_t most_bytes = c.size <= 4 ? 1u << 20 : c.size <= 9 ? 1u << 18 : 1u << 16;
+  for (int round = 0; round < 2; ++round) {
     const bool drawn = round == 0 || c.sampled(1);
     if (drawn) run_many_in_flight(c.comm, random, round == 0 ? most_bytes : most_bytes / 16);
   }
