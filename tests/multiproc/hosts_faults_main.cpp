@@ -49,7 +49,6 @@ Comm new_world(double timeout_s) {
   // Everybody has talked to everybody: UCX 1.13 ends a process whose peer dies while they shake hands.
   std::vector<int> all(static_cast<std::size_t>(world.size()), 1), got(all.size());
   world.alltoall<int>(all, got, {.algorithm = "scattered"});
-  world.barrier();
   return world;
 }
 
@@ -186,7 +185,8 @@ std::vector<Stream> streams(int rounds) {
 
 Outcome call_forever(Comm& world, const Stream& s) {
   Args x(world, s.count);
-  return outcome_of([&] { for (;;) call(world, s.which, x); });
+  // The victim's clock may run from here on, when others are still inside.
+  return outcome_of([&] { for (world.barrier();;) call(world, s.which, x); });
 }
 
 void after(int ms, int signal) {
@@ -195,7 +195,7 @@ void after(int ms, int signal) {
 
 void killed(const Stream& s) {
   Comm world = new_world(60);
-  if (me == s.victim) after(s.delay_ms, SIGKILL);
+  if (me == s.victim) after(10 + s.delay_ms, SIGKILL);
   require_names(call_forever(world, s), Errc::peer_lost, s.victim);
   leave_broken(world);
 }
@@ -203,7 +203,7 @@ void killed(const Stream& s) {
 // A rank that stops answering. Who waits for whom decides who is named.
 void stopped(const Stream& s) {
   Comm world = new_world(2);
-  if (me == s.victim) after(s.delay_ms, SIGSTOP);
+  if (me == s.victim) after(10 + s.delay_ms, SIGSTOP);
   const Outcome o = call_forever(world, s);
   require(o.code == Errc::timeout && o.peer >= 0 && o.peer < ranks && o.text.find("rank " + std::to_string(o.peer)) != std::string::npos, text_of(o));
   if (ranks == 2) require_names(o, Errc::timeout, s.victim);
@@ -215,6 +215,7 @@ void left(const Stream& s) {
   Comm world = new_world(60);
   if (me == s.victim) {
     Args x(world, s.count);
+    world.barrier();
     for (int i = 0; i < s.delay_ms; ++i) call(world, s.which, x);
     if (s.delay_ms % 2 == 0) _exit(0);
     return;
