@@ -86,8 +86,8 @@ int write_tuning(libcoll::Comm& comm, const Options& o, const std::vector<Cell>&
   int better = 0;
   for (const auto& [coll, list] : by_collective) {
     const auto rule = [&](const Cell& c, const std::string& recipe) {
-      const Shape shape = make_shape(coll, c.bytes, o.dtype, o.op, o.root, comm.rank(), comm.size());
-      return libcoll::TuningRule{library_name(coll), shape.count, o.dtype, o.op, recipe};
+      const Shape shape = make_shape(c.coll, c.bytes, o.dtype, o.op, o.root, comm.rank(), comm.size());
+      return libcoll::TuningRule{library_name(c.coll), shape.count, o.dtype, o.op, recipe};
     };
     if (counts_are_unknown(coll)) {
       rules.push_back(rule(*list.back(), best_overall(list)));
