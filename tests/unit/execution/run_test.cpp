@@ -75,7 +75,7 @@ std::string run_by_turns(const sched::Problem& p, const algo::Recipe& recipe, Ra
     exec::Run& run = *job.runs[r];
     if (rounds[r] == 0) run.start(first[r].args(), communicator, 1), rounds[r] = 1;
     bool any = messengers[r]->progress();
-    any |= run.advance(messengers[r].get(), fiber, true);
+    any |= run.advance(messengers[r].get(), &fiber);
     if (run.finished()) {
       any = true;
       if (rounds[r]++ == 1) run.start(second[r].args(), communicator, 2);
@@ -107,7 +107,7 @@ std::string run_by_threads(const sched::Problem& p, const algo::Recipe& recipe, 
       run.start(rank.args(), communicator, 1);
       while (!run.finished()) {
         messenger.progress();
-        if (!run.advance(&messenger, fiber, true)) sched_yield();
+        if (!run.advance(&messenger, &fiber)) sched_yield();
       }
       const std::string why = rank.wrong();
       const std::lock_guard lock(mutex);
@@ -160,9 +160,9 @@ TEST(RunErrors, OtherCallsAreAMismatch) {
     int peer = -1;
     for (int turn = 0; turn < 100 && code == Errc::ok; ++turn) {
       try {
-        runs[1]->advance(&b, fiber, true);
+        runs[1]->advance(&b, &fiber);
         a.progress();
-        runs[0]->advance(&a, fiber, true);
+        runs[0]->advance(&a, &fiber);
         b.progress();
       } catch (const Error& e) {
         code = e.code();
