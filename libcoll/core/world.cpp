@@ -251,6 +251,8 @@ std::shared_ptr<World> World::create(Bootstrap& bootstrap, const Config& config)
   require_everywhere(w, bootstrap, host ? nullptr : &host.error());
   w.host = std::move(*host);
 
+  // Waking from the network's descriptor costs as much as a round trip, which is a hundred hops of shared memory.
+  constexpr double network_yields = 20;
   std::unique_ptr<xport::Messenger> messenger;
   if (w.domains > 1 || (w.size > 1 && (config.network == "on" || !config.algorithms.empty()))) {
     auto made = xport::create_ucx_messenger(bootstrap, {.exclude_shared_memory = hosts_share_a_machine});
@@ -258,7 +260,7 @@ std::shared_ptr<World> World::create(Bootstrap& bootstrap, const Config& config)
     messenger = std::move(*made);
   }
   w.engine = std::make_unique<exec::Engine>(*w.host, std::move(messenger),
-                                            exec::Engine::Waiting{w.host->oversubscribed() ? 1 : 500, config.yield_us, config.timeout_s});
+                                            exec::Engine::Waiting{w.host->oversubscribed() ? 1 : 500, network_yields * config.yield_us, config.timeout_s});
   if (config.progress_thread) w.engine->start_thread();
   return world;
 }

@@ -31,11 +31,29 @@ double native_us(const Work& w, double bytes, const Costs& c) {
   }
 }
 
-double message_us(const Work& w, double sent, double reduced, const Costs& c) {
-  // Ranks of a host that send at once share its link, and its CPUs where these are short.
-  const double flows = std::max(1, w.flows);
-  const double alpha = c.alpha_us + (c.crowded ? c.alpha_us : c.send_us) * (flows - 1);
+// `at_once`: messages that the busiest rank sends or receives in one round; `flows`: ranks of a host that do
+// so at the same time. Both share a link, and CPUs where these are short.
+double message_us(const Work& w, double at_once, double flows, double sent, double reduced, const Costs& c) {
+  const double further = c.crowded ? c.alpha_us : c.send_us;
+  const double alpha = c.alpha_us + further * (flows * at_once - 1);
   return w.rounds * alpha + us_for(sent, c.network_gbps) * flows + us_for(reduced, c.reduce_gbps);
+}
+
+// How many messages the busiest rank has under way in one round.
+double messages_at_once(const algo::Recipe& r, const Work& w) {
+  if (r.algorithm.find("k_nomial") != std::string::npos) return std::min(r.radix - 1, std::max(1, w.ranks - 1));
+  for (const char* everybody : {"ordered", "linear", "scattered"})
+    if (r.algorithm == everybody) return std::max(1.0, std::ceil((w.ranks - 1) / std::max(1.0, w.rounds)));
+  return 1;
+}
+
+// In a flat algorithm all ranks of a host send in every round.
+int ranks_of_a_host(const sched::Problem& p) {
+  std::size_t most = 1;
+  for (const auto& level : p.levels)
+    if (level.level == Level::host)
+      for (const auto& members : level.members) most = std::max(most, members.size());
+  return static_cast<int>(most);
 }
 
 }  // namespace
@@ -49,8 +67,9 @@ double predict_us(const sched::Problem& p, const algo::Recipe& r, const Costs& c
   double sum = 0, slowest = 0;
   for (const Work& w : works) {
     // Rounds are per chunk, bytes are of the whole.
+    const double flows = r.over.empty() ? ranks_of_a_host(p) : std::max(1, w.flows);
     const double us = w.where == Work::Where::native ? std::max(w.rounds, 1.0) * native_us(w, w.sent * element / chunks, c)
-                                                     : message_us(w, w.sent * element / chunks, w.reduced * element / chunks, c);
+                                                     : message_us(w, messages_at_once(r, w), flows, w.sent * element / chunks, w.reduced * element / chunks, c);
     sum += us;
     slowest = std::max(slowest, us);
   }
