@@ -109,7 +109,7 @@ void Queue::start(Operation& op) {
 
 void Queue::begin(Operation& op) {
   if (op.program->idle.empty()) {
-    op.run = std::make_unique<Run>(op.program);
+    op.run = std::make_unique<Run>(*op.program);
   } else {
     op.run = std::move(op.program->idle.back());
     op.program->idle.pop_back();
@@ -159,10 +159,11 @@ bool Queue::advance(Operation& op, bool& natives_free) {
         fiber_->resume();
         break;
       case Stage::schedule: {
-        // A blocking call that is alone looks after the messenger only while it waits for it, and runs its
-        // native steps on its own stack (wait_until_done).
+        // A blocking call that is alone looks after the messenger only while it waits for it or listens, and
+        // else runs its native steps on its own stack (wait_until_done).
         const bool alone = &op == &blocking_ && !engine_.busy();
-        bool any = alone && op.run->has_transfers() && engine_.messenger()->progress();
+        const bool listens = op.run->has_transfers() || (op.run->native_running() && engine_.messenger() != nullptr);
+        bool any = alone && listens && engine_.messenger()->progress();
         any |= op.run->advance(engine_.messenger(), natives_free && (!alone || !op.run->may_block()) ? &fiber() : nullptr);
         if (any) op.looks = 0;
         natives_free = natives_free && !op.run->natives_left();

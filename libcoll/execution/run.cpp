@@ -17,7 +17,7 @@ using sched::Space;
 using sched::Step;
 using xport::Transfer;
 
-Run::Run(std::shared_ptr<const Program> program) : program_(std::move(program)) {
+Run::Run(const Program& program) : program_(&program) {
   const Program& p = *program_;
   needs_.resize(p.needs.size());
   transfers_ = std::make_unique<Transfer[]>(steps().size());

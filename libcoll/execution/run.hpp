@@ -17,7 +17,7 @@ inline std::uint64_t first_native(std::uint32_t sequence) { return std::uint64_t
 class Run {
  public:
   // All that does not depend on the arguments; may be started again once finished.
-  explicit Run(std::shared_ptr<const Program>);
+  explicit Run(const Program&);  // which must outlive it
   ~Run();
   Run(const Run&) = delete;
   Run& operator=(const Run&) = delete;
@@ -59,7 +59,7 @@ class Run {
   [[noreturn]] void fail(const xport::Transfer&, int peer) const;
   Args args_of(std::uint32_t step) const;
 
-  std::shared_ptr<const Program> program_;
+  const Program* const program_;
   Args args_;
   std::vector<Count> tables_[4];               // copies of the arguments' counts and displacements
   std::uint64_t communicator_ = 0;

@@ -112,10 +112,16 @@ class Counting {
 
 // allreduce and barrier are the library's own choice. Elsewhere the cost model may prefer more messages that go out at
 // once (a flat bcast of few ranks, say): there the recipe whose bound docs/algorithms.md states is named.
-constexpr CallOptions tree{.algorithm = "host/k_nomial"}, gathering{.algorithm = "host/bruck"}, exchange{.algorithm = "host/pairwise"};
+struct Named {
+  explicit Named(const Comm& c) : by_host(c.topology().host_count() < c.size()) {}
+  const bool by_host;  // there is no level of hosts where each has one rank
+  CallOptions tree{.algorithm = by_host ? "host/k_nomial" : "k_nomial"}, gathering{.algorithm = by_host ? "host/bruck" : "bruck"},
+      exchange{.algorithm = by_host ? "host/pairwise" : "pairwise"};
+};
 
 // 8 bytes and less: the number of messages is the cost.
 void check_small(Comm& c, Counting& n) {
+  const Named by(c);
   const std::int64_t H = n.hosts(), log = std::bit_width(static_cast<std::uint64_t>(H - 1));
   const bool power = std::has_single_bit(static_cast<std::uint64_t>(H));
   double x = 1, y = 0;
@@ -125,23 +131,24 @@ void check_small(Comm& c, Counting& n) {
   n.messages(H * log, H * log);
   n.bytes(0, 0);
   for (const int root : {0, c.size() - 1}) {
-    n.run(fmt::format("bcast of 8 B from {}", root), [&] { c.bcast(&x, 1, DType::f64, root, tree); });
+    n.run(fmt::format("bcast of 8 B from {}", root), [&] { c.bcast(&x, 1, DType::f64, root, by.tree); });
     n.messages(H - 1, H - 1);
     n.bytes(8 * (H - 1), 8 * (H - 1));
-    n.run(fmt::format("reduce of 8 B to {}", root), [&] { c.reduce(&x, &y, 1, DType::f64, Op::sum, root, tree); });
+    n.run(fmt::format("reduce of 8 B to {}", root), [&] { c.reduce(&x, &y, 1, DType::f64, Op::sum, root, by.tree); });
     n.messages(H - 1, H - 1);
     n.bytes(8 * (H - 1), 8 * (H - 1));
   }
   const auto p = static_cast<std::size_t>(c.size());
   std::vector<double> a(p, 1), b(p);
-  n.run("allgather of 8 B", [&] { c.allgather(a.data(), b.data(), 1, DType::f64, gathering); });
+  n.run("allgather of 8 B", [&] { c.allgather(a.data(), b.data(), 1, DType::f64, by.gathering); });
   n.messages(H - 1, H * log);
-  n.run("alltoall of 8 B", [&] { c.alltoall(a.data(), b.data(), 1, DType::f64, exchange); });
+  n.run("alltoall of 8 B", [&] { c.alltoall(a.data(), b.data(), 1, DType::f64, by.exchange); });
   n.messages(H * (H - 1), H * (H - 1));
 }
 
 // Large: bytes are. `count` divides by all numbers of hosts and ranks in use, so that nothing is rounded.
 void check_large(Comm& c, Counting& n) {
+  const Named by(c);
   const std::int64_t H = n.hosts(), p = c.size(), count = 30240 * 4, m = count * 8;
   std::vector<double> a(static_cast<std::size_t>(count), 1), b(a.size());
   n.run(fmt::format("allreduce of {} B", m), [&] { c.allreduce(a.data(), b.data(), count, DType::f64, Op::sum); });
@@ -151,15 +158,15 @@ void check_large(Comm& c, Counting& n) {
     n.out_of(h, most);
   }
   for (const int root : {0, c.size() - 1}) {
-    n.run(fmt::format("bcast of {} B from {}", m, root), [&] { c.bcast(a.data(), count, DType::f64, root, tree); });
+    n.run(fmt::format("bcast of {} B from {}", m, root), [&] { c.bcast(a.data(), count, DType::f64, root, by.tree); });
     for (std::size_t h = 0; h < static_cast<std::size_t>(H); ++h)
       if (h != n.host_of(root)) n.into(h, m, m);
   }
   const std::int64_t block = 4096, block_bytes = block * 8;
   std::vector<double> blocks(static_cast<std::size_t>(block * p), 1), all(blocks.size());
-  n.run(fmt::format("allgather of {} B", block_bytes), [&] { c.allgather(blocks.data(), all.data(), block, DType::f64, gathering); });
+  n.run(fmt::format("allgather of {} B", block_bytes), [&] { c.allgather(blocks.data(), all.data(), block, DType::f64, by.gathering); });
   for (std::size_t h = 0; h < static_cast<std::size_t>(H); ++h) n.into(h, (p - n.ranks(h)) * block_bytes, (p - n.ranks(h)) * block_bytes);
-  n.run(fmt::format("alltoall of {} B", block_bytes), [&] { c.alltoall(blocks.data(), all.data(), block, DType::f64, exchange); });
+  n.run(fmt::format("alltoall of {} B", block_bytes), [&] { c.alltoall(blocks.data(), all.data(), block, DType::f64, by.exchange); });
   for (std::size_t h = 0; h < static_cast<std::size_t>(H); ++h) {
     const std::int64_t foreign = n.ranks(h) * (p - n.ranks(h)) * block_bytes;
     n.into(h, foreign, foreign);

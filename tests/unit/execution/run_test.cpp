@@ -47,10 +47,12 @@ struct Job {
     for (int r = 0; r < p.size; ++r) {
       sched::Problem mine = p;
       mine.in_place = p.in_place && sched::may_be_in_place(p, r);
-      runs.push_back(std::make_unique<exec::Run>(exec::compile(Rank(p, r, 0).call(), 99, algo::build(mine, recipe, r), {}, world, p.counts)));
+      programs.push_back(exec::compile(Rank(p, r, 0).call(), 99, algo::build(mine, recipe, r), {}, world, p.counts));
+      runs.push_back(std::make_unique<exec::Run>(*programs.back()));
     }
   }
   sched::Problem problem;
+  std::vector<std::shared_ptr<exec::Program>> programs;
   std::vector<std::unique_ptr<exec::Run>> runs;
 };
 
@@ -144,13 +146,15 @@ TEST(RunErrors, OtherCallsAreAMismatch) {
   for (const bool other_length : {false, true}) {
     const sched::Problem p = flat_problem(Coll::allreduce, 2, 40), q = flat_problem(Coll::allreduce, 2, other_length ? 41 : 40);
     const algo::Recipe recipe = algo::candidates(p).front();
+    std::vector<std::shared_ptr<exec::Program>> programs;
     std::vector<std::unique_ptr<exec::Run>> runs;
     std::vector<Rank> ranks;
     InprocNetwork network(2, 0, 1);
     for (int r = 0; r < 2; ++r) {
       ranks.emplace_back(r == 0 ? p : q, r, 1);
       const std::uint32_t signature = r == 1 && !other_length ? 100 : 99;
-      runs.push_back(std::make_unique<exec::Run>(exec::compile(ranks.back().call(), signature, algo::build(r == 0 ? p : q, recipe, r), {}, {0, 1}, {})));
+      programs.push_back(exec::compile(ranks.back().call(), signature, algo::build(r == 0 ? p : q, recipe, r), {}, {0, 1}, {}));
+      runs.push_back(std::make_unique<exec::Run>(*programs.back()));
     }
     exec::Fiber fiber;
     InprocMessenger a(network, 0), b(network, 1);
