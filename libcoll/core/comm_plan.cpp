@@ -44,7 +44,7 @@ std::string CommImpl::objection(const Call& call) const {
   if (call.root >= static_cast<std::uint32_t>(size()))
     return fmt::format("root is {}; it must be from 0 to {}", static_cast<std::int32_t>(call.root), size() - 1);
   const bool can_slice = call.coll == Coll::allreduce || call.coll == Coll::reduce;
-  const bool can_group = call.coll == Coll::barrier || (call.coll == Coll::allreduce && call.op != Op::custom &&
+  const bool can_group = call.coll == Coll::barrier || (call.coll == Coll::allreduce && local() && call.op != Op::custom &&
                                                         static_cast<std::uint64_t>(call.count) * call.element_bytes <= shm::inline_bytes);
   if (call.algorithm != Algorithm::automatic && !(call.algorithm == Algorithm::grouped ? can_group : can_slice))
     return fmt::format("algorithm {} is not available for this call", name_of(call.algorithm));

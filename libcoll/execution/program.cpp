@@ -35,7 +35,9 @@ Native native_for(const Call& call, std::uint32_t signature, std::uint64_t ordin
   c.coll = step.native;
   c.root = static_cast<std::uint32_t>(step.root);
   c.in_place = 0;
-  c.algorithm = detail::Algorithm::automatic;
+  // The caller's word about shapes inside a host goes for the native steps that have them.
+  const bool shaped = call.algorithm == detail::Algorithm::grouped ? step.native == Coll::barrier : step.native == Coll::reduce || step.native == Coll::allreduce;
+  if (!shaped) c.algorithm = detail::Algorithm::automatic;
   c.count = std::max(step.from.count, step.to.count);
   const auto split = [](std::span<const Part> from, std::vector<Count>& counts, std::vector<Count>& displs) {
     for (const Part& p : from) counts.push_back(p.count), displs.push_back(p.offset);
