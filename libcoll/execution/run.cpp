@@ -54,7 +54,7 @@ void Run::start(const Args& args, std::uint64_t communicator, std::uint32_t sequ
     std::int64_t end = 0;
     for (std::size_t r = 0; r < tables_[0].size(); ++r) end = std::max(end, tables_[0][r] == 0 ? 0 : tables_[0][r] + tables_[1][r]);
     put_aside_.resize(static_cast<std::size_t>(end) * program_->call.element_bytes);
-    kernels::copy(put_aside_.data(), args.recv, put_aside_.size());
+    if (end != 0) kernels::copy(put_aside_.data(), args.recv, put_aside_.size());
     args_.send = put_aside_.data();
   }
   communicator_ = communicator;
@@ -111,7 +111,7 @@ void Run::compute(const Step& s) {
   const Call& call = program_->call;
   if (s.kind == Kind::copy) {
     // The same place where a v-form is in place.
-    if (at(s.to) != at(s.from)) kernels::copy(at(s.to), at(s.from), bytes(s.to));
+    if (at(s.to) != at(s.from) && bytes(s.to) != 0) kernels::copy(at(s.to), at(s.from), bytes(s.to));
     return;
   }
   std::byte* to = at(s.to);
