@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <numeric>
 
 #include "libcoll/core/log.hpp"
@@ -86,7 +85,6 @@ void CommImpl::define_groups() {
       view.members.push_back(g.ranks);
       view.leader.push_back(g.leader);
     }
-    const auto* narrower = levels_.empty() ? nullptr : &levels_.back();
     if (l.level <= Level::host) {
       for (const TopologyGroup& g : l.groups) add(g.ranks);
       // The leaders of each narrower level inside each group.
@@ -98,7 +96,6 @@ void CommImpl::define_groups() {
           add(std::move(leaders));
         }
     }
-    static_cast<void>(narrower);
     levels_.push_back(std::move(view));
   }
   for (std::vector<int>& g : lists) groups_.push_back({std::move(g), nullptr});
@@ -168,12 +165,10 @@ void CommImpl::measure_costs(Bootstrap& bootstrap) {
   World& w = *world_;
   shm::Costs mine = w.host->costs();
   if (group_->size() > 1) {
-    const Plan exchange = native_plan({.coll = Coll::allgather, .dtype = DType::byte, .root = ~std::uint32_t{0}});
     mine = shm::calibrate(*group_, [&](const void* s, void* r, std::size_t n) {
       const Plan p = native_plan({.coll = Coll::allgather, .dtype = DType::byte, .root = ~std::uint32_t{0}, .count = static_cast<std::int64_t>(n)});
       p.run(*group_, {.send = s, .recv = r}, p);
     });
-    static_cast<void>(exchange);
   }
   const auto share = [&](const auto& value) {
     std::vector<std::decay_t<decltype(value)>> all(static_cast<std::size_t>(w.size));

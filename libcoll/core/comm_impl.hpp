@@ -93,6 +93,7 @@ class CommImpl {
   const Plan& find_plan(const Call& call, std::span<const Count> counts, bool checked);
   const Plan& make_plan(const Call& call, std::span<const Count> counts, bool checked);
   Plan native_plan(const Call& call);
+  Plan program_plan(const Call& call, exec::Program& program);
   std::shared_ptr<exec::Program> make_program(const Call& call, std::span<const Count> counts);
   void check_across_ranks(const Call& call);
   void validate(const Call& call);

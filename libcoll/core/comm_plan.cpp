@@ -27,7 +27,6 @@ std::uint32_t signature_of(Call call) {
   return s == shm::refused_signature ? 0 : s;
 }
 
-
 void run_program(shm::Group&, const Args& args, const Plan& plan) { plan.program->queue->run(plan, args); }
 
 }  // namespace
@@ -92,9 +91,14 @@ Plan CommImpl::native_plan(const Call& call) {
   return p;
 }
 
+Plan CommImpl::program_plan(const Call& call, exec::Program& program) {
+  Plan p{.call = call, .run = run_program, .group = group_, .signature = signature_of(call), .program = &program, .shape = program.text.c_str()};
+  if (!counts_are_hashed(call.coll)) p.bytes = static_cast<std::uint64_t>(call.count) * call.element_bytes;
+  return p;
+}
+
 const Plan& CommImpl::make_plan(const Call& call, std::span<const Count> counts, bool checked) {
   queue_->require_usable();
-  if (!broken().empty()) throw Error(Errc::closed, fmt::format("libcoll: the communicator is broken since: {}", broken()));
   validate(call);
   Plan p;
   std::shared_ptr<exec::Program> program;
@@ -102,8 +106,7 @@ const Plan& CommImpl::make_plan(const Call& call, std::span<const Count> counts,
     p = native_plan(call);
   } else {
     program = make_program(call, counts);
-    p = Plan{.call = call, .run = run_program, .group = group_, .signature = signature_of(call), .program = program.get(), .shape = program->text.c_str()};
-    if (!counts_are_hashed(call.coll)) p.bytes = static_cast<std::uint64_t>(call.count) * call.element_bytes;
+    p = program_plan(call, *program);
   }
   if (world_->config.check && size() > 1) {  // not cached, so that each call is checked
     if (checked) check_across_ranks(call);
@@ -187,7 +190,7 @@ void CommImpl::allgather_bytes(const void* send, void* recv, std::size_t bytes) 
   if (p == nullptr && local()) p = &plans_.insert(native_plan(call));
   if (p == nullptr) {
     auto program = make_program(call, {});
-    p = &plans_.insert({.call = call, .run = run_program, .group = group_, .signature = signature_of(call), .bytes = bytes, .program = program.get()}, program);
+    p = &plans_.insert(program_plan(call, *program), program);
   }
   p->run(*group_, {.send = send, .recv = recv}, *p);
 }
@@ -211,6 +214,5 @@ void CommImpl::check_across_ranks(const Call& call) {
   if (first >= 0)
     throw Error(Errc::mismatch, fmt::format("libcoll: rank {} of {}: ranks disagree (LIBCOLL_CHECK): most call {}{}", rank(), size(), to_text(*usual), odd), first);
 }
-
 
 }  // namespace libcoll::detail

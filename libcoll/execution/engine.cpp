@@ -51,7 +51,7 @@ bool Engine::progress(const Queue* except) {
 }
 
 void Engine::start_thread() {
-  if (!has_thread()) thread_ = std::thread([this] { thread_body(); });
+  if (!thread_.joinable()) thread_ = std::thread([this] { thread_body(); });
 }
 
 void Engine::wake_thread() {

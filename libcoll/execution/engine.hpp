@@ -40,7 +40,6 @@ class Engine {
   bool progress(const Queue* except = nullptr);
   // A thread that does so whenever there is something to do.
   void start_thread();
-  bool has_thread() const { return thread_.joinable(); }
   void wake_thread();
 
  private:

@@ -29,7 +29,6 @@ struct Operation {
   std::shared_ptr<Program> program;         // where the plan is a schedule
   std::unique_ptr<Run> run;
   std::uint64_t posted = 0;                 // sequence in the group
-  std::uint32_t sequence = 0;               // in the communicator, of schedules
   std::exception_ptr error;
   CustomOp custom;
   std::vector<Count> tables[4];
@@ -51,7 +50,7 @@ class Queue {
   Queue(const Queue&) = delete;
   Queue& operator=(const Queue&) = delete;
 
-  // An operation for a Request; `release` gives it back, `release_when_done` leaves it to itself.
+  // An operation for a Request; `release` gives it back.
   Operation* take();
   void release(Operation*);  // one that still runs goes on without an owner
 

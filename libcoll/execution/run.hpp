@@ -30,9 +30,10 @@ class Run {
   bool has_transfers() const { return !inflight_.empty(); }
   bool finished() const { return ended_; }
   bool natives_left() const { return next_native_ < natives_.size(); }
-  // Runs its next native step to the end, on the caller's stack and with the group's own way of waiting: for
-  // blocking calls that have nothing else to do meanwhile. `listen` is called while it waits. False if something else could be done.
   bool may_block() const;  // nothing is in flight that needs this rank's help
+  // Runs its next native step to the end, on the caller's stack and with the group's own way of waiting: for
+  // blocking calls that have nothing else to do meanwhile. `listen` is called while it waits. False if
+  // something else could be done.
   bool run_native_blocking(const xport::shm::Group::Hook& listen);
   // Whether only the network can move it on: the caller may sleep on the messenger's descriptor.
   bool waits_for_network_only() const { return !inflight_.empty() && !native_running_; }
@@ -44,7 +45,6 @@ class Run {
   std::string stuck(double limit_s) const;
   // Gives everything in flight up. Buffers are the caller's again.
   void cancel(xport::Messenger*);
-  const Program& program() const { return *program_; }
 
  private:
   const std::vector<sched::Step>& steps() const { return program_->schedule.steps; }

@@ -7,6 +7,7 @@
 #include <ostream>
 
 #include "tests/support/proofs.hpp"
+#include "tests/support/values.hpp"
 
 namespace libcoll::detail {
 void PrintTo(Coll c, std::ostream* out) { *out << name_of(c); }
@@ -25,10 +26,6 @@ using test::Random;
 constexpr Coll movements[] = {Coll::allgather, Coll::allgatherv, Coll::gather,   Coll::gatherv,
                               Coll::scatter,   Coll::scatterv,   Coll::alltoall, Coll::alltoallv};
 bool rooted(Coll c) { return c == Coll::gather || c == Coll::gatherv || c == Coll::scatter || c == Coll::scatterv; }
-double scale() {
-  const char* s = std::getenv("LIBCOLL_TEST_SCALE");
-  return s == nullptr ? 1 : std::atof(s);
-}
 
 class Movements : public testing::TestWithParam<Coll> {};
 
@@ -43,7 +40,7 @@ std::vector<int> roots_of(Coll c, int size) {
 TEST_P(Movements, FlatForAllSizesAndRoots) {
   int proofs = 0;
   for (const int size : {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 31, 32, 33, 64, 128}) {
-    if (size > 128 * scale()) continue;
+    if (size > 128 * test::test_scale()) continue;
     for (const int root : roots_of(GetParam(), size))
       for (const std::int64_t count : {0, 1, 7}) {
         if (size >= 64 && count == 7) continue;
@@ -55,13 +52,13 @@ TEST_P(Movements, FlatForAllSizesAndRoots) {
         }
       }
   }
-  EXPECT_GT(proofs, 60 * scale());
+  EXPECT_GT(proofs, 60 * test::test_scale());
 }
 
 TEST_P(Movements, OverRandomHierarchies) {
   Random random(static_cast<std::uint64_t>(GetParam()) + 1);
   int proofs = 0;
-  const int shapes = static_cast<int>(300 * scale());
+  const int shapes = static_cast<int>(300 * test::test_scale());
   for (int i = 0; i < shapes; ++i) {
     Problem p = test::random_problem(GetParam(), random, i % 10 == 0 ? 48 : 20);
     if (GetParam() == Coll::alltoallv) p.in_place = false;
@@ -76,7 +73,7 @@ TEST_P(Movements, OverRandomHierarchies) {
 TEST_P(Movements, WhateverIsNotRefused) {
   Random random(static_cast<std::uint64_t>(GetParam()) + 100);
   int proofs = 0;
-  const int shapes = static_cast<int>(100 * scale());
+  const int shapes = static_cast<int>(100 * test::test_scale());
   for (int i = 0; i < shapes; ++i) {
     Problem p = test::random_problem(GetParam(), random, 24);
     if (GetParam() == Coll::alltoallv) p.in_place = false;

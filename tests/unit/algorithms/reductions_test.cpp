@@ -6,6 +6,7 @@
 #include <ostream>
 
 #include "tests/support/proofs.hpp"
+#include "tests/support/values.hpp"
 
 namespace libcoll::detail {
 void PrintTo(Coll c, std::ostream* out);
@@ -27,10 +28,6 @@ constexpr Coll collectives[] = {Coll::allreduce, Coll::reduce, Coll::reduce_scat
 bool rooted(Coll c) { return c == Coll::reduce || c == Coll::bcast; }
 bool scans(Coll c) { return c == Coll::scan || c == Coll::exscan; }
 bool reduces(Coll c) { return c != Coll::bcast && c != Coll::barrier; }
-double scale() {
-  const char* s = std::getenv("LIBCOLL_TEST_SCALE");
-  return s == nullptr ? 1 : std::atof(s);
-}
 
 class Reductions : public testing::TestWithParam<Coll> {};
 
@@ -52,7 +49,7 @@ TEST_P(Reductions, FlatForAllSizesAndRoots) {
   const Coll coll = GetParam();
   int proofs = 0;
   for (const int size : {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 31, 32, 33, 64, 128}) {
-    if (size > 128 * scale()) continue;
+    if (size > 128 * test::test_scale()) continue;
     for (const int root : roots_of(coll, size))
       for (const std::int64_t count : counts_of(coll, size)) {
         Problem p = flat_problem(coll, size, count, root);
@@ -69,13 +66,13 @@ TEST_P(Reductions, FlatForAllSizesAndRoots) {
         ASSERT_EQ(prove_all(p, &proofs), "");
       }
   }
-  EXPECT_GE(proofs, 21 * scale());
+  EXPECT_GE(proofs, 21 * test::test_scale());
 }
 
 TEST_P(Reductions, OverRandomHierarchies) {
   Random random(static_cast<std::uint64_t>(GetParam()) + 100);
   int proofs = 0;
-  const int shapes = static_cast<int>(300 * scale());
+  const int shapes = static_cast<int>(300 * test::test_scale());
   for (int i = 0; i < shapes; ++i) {
     const Problem p = test::random_problem(GetParam(), random, i % 10 == 0 ? 48 : 20);
     ASSERT_EQ(prove_all(p, &proofs), "") << "shape " << i;
@@ -88,7 +85,7 @@ TEST_P(Reductions, OverRandomHierarchies) {
 TEST_P(Reductions, WhateverIsNotRefused) {
   Random random(static_cast<std::uint64_t>(GetParam()) + 200);
   int proofs = 0;
-  const int shapes = static_cast<int>(100 * scale());
+  const int shapes = static_cast<int>(100 * test::test_scale());
   for (int i = 0; i < shapes; ++i) {
     const Problem p = test::random_problem(GetParam(), random, 20);
     for (const Entry& e : collective(p.coll).algorithms)
