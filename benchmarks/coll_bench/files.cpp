@@ -66,6 +66,7 @@ ordered_json to_json(const Machine& m) {
           {"line_ns", m.line_ns},
           {"line_after_ns", m.line_after_ns},
           {"timer_ns", m.timer_ns},
+          {"timer_kept", m.clock_kept},
           {"libcoll_says", m.libcoll_says},
           {"libcoll", m.libcoll_version},
           {"progress_thread", m.progress_thread},

@@ -12,6 +12,7 @@ struct Machine {
   bool oversubscribed = false;
   std::string cpu, bindings;  // bindings: the CPUs each rank may use, for few ranks
   double timer_ns = 0;        // one reading of the clock, on average over ranks
+  bool clock_kept = false;    // in the times
   double line_ns = -1;        // one-way transfer of a cache line, ranks 0 and 1; -1: not measured
   double line_after_ns = -1;  // the same at the end: virtual CPUs move
   std::string libcoll_says;   // Comm::describe() of rank 0

@@ -49,8 +49,9 @@ Results measure_all(const Options& o, Job& job) {
                                  plain = libcoll_library(job.comm(), "");
   const std::unique_ptr<Library> theirs = job.has_mpi() ? mpi::library() : nullptr;
   Results results{.machine = examine(job, job.has_mpi())};
+  results.machine.clock_kept = o.keep_clock;
   const Contestants contestants{job, *ours, o.persistent ? blocking.get() : o.versus_mpi ? theirs.get() : nullptr,
-                                o.mpi_barrier ? *theirs : *plain, last_cache_bytes(job)};
+                                o.mpi_barrier ? *theirs : *plain, last_cache_bytes(job), o.keep_clock ? 0 : results.machine.timer_ns / 1e3};
   const bool speaks = job.is_first();
   std::optional<Progress> progress;
   if (speaks) {

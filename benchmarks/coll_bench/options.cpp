@@ -191,6 +191,7 @@ void set_up(CLI::App& app, Texts& t, Options& o) {
   app.add_flag("-c,--check", o.check, "Validate every size before and after it is timed, both libraries");
   app.add_flag("-f,--full", o.full,
                "Also print minimum and maximum over ranks, and P50, P90, P99 of all calls");
+  app.add_flag("--keep-clock", o.keep_clock, "Leave the cost of reading the clock in every time, as OSU does (default: taken off)");
   app.add_option("--buffers", t.buffers,
                  "hot: never touched between calls; dirty: rewritten by the sender before each; cold: not in "
                  "any cache")

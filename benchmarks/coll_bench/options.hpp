@@ -26,6 +26,7 @@ struct Options {
   libcoll::Op op = libcoll::Op::sum;
   int root = 0;
   bool check = false, full = false;
+  bool keep_clock = false;      // in the times, as OSU does
   bool versus_mpi = false, mpi_barrier = false;
   bool persistent = false;      // persistent against blocking
   bool nonblocking = false;

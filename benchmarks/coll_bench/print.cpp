@@ -169,7 +169,7 @@ void print_footer(const Machine& m, const std::optional<InstructionCount>& instr
   fmt::print("# line transfer, one way, ranks 0 and 1: {}, after the run {}\n", line_text(m.line_ns),
              line_text(m.line_after_ns));
   fmt::print("# libcoll says: {}\n", m.libcoll_says);
-  fmt::print("# clock: {:.0f} ns per reading, contained in every time\n", m.timer_ns);
+  fmt::print("# clock: {:.0f} ns per reading, {} every time\n", m.timer_ns, m.clock_kept ? "contained in" : "taken off");
   fmt::print("# libcoll {}{}{}\n", m.libcoll_version, m.mpi_version.empty() ? "" : "; ", m.mpi_version);
   if (!m.mpi_waiting.empty())
     fmt::print("# the MPI's {}{}\n", m.mpi_waiting,

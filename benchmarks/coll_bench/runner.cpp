@@ -77,6 +77,7 @@ void Runner::block() {
     series_.correct = false;
     return;
   }
+  for (float& us : loop.us) us = std::max(us - static_cast<float>(c_.clock_us), 0.0F);
   add(loop.us);
 }
 
