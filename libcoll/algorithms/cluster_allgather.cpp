@@ -80,7 +80,40 @@ struct Lanes {
   std::vector<Placed> pieces;  // by lane, then group
 };
 
+// Elements of a block from which copies cost more than an operation for every group.
+constexpr std::int64_t share_in_place_from = 8192;
+constexpr int most_shares = 64;
+
+// The ranks of this rank's group that share by native operations, one lane each; index -1 if that is not so everywhere.
+NativeGroup direct_sharers(const Problem& p, const Cluster& world, const Cluster& mine) {
+  const bool large = p.coll == Coll::allgather && p.count >= share_in_place_from && static_cast<int>(world.parts.size()) <= most_shares;
+  const auto fits = [&](const Cluster& g) { return g.parts.empty() && g.size() == mine.size() && native_group(p, g.ranks).index >= 0; };
+  return large && std::all_of(world.parts.begin(), world.parts.end(), fits) ? native_group(p, mine.ranks) : NativeGroup{};
+}
+
+void by_direct_lanes(Builder& b, const Problem& p, const Recipe& r, const Cluster& world, const Cluster& mine, const NativeGroup& sharers, const Range& own) {
+  b.copy(recv_block(p, b.rank()), own);
+  const auto lane = static_cast<std::size_t>(std::find(mine.ranks.begin(), mine.ranks.end(), b.rank()) - mine.ranks.begin());
+  std::vector<int> ranks;
+  std::vector<Range> blocks;
+  for (const Cluster& g : world.parts) {
+    ranks.push_back(g.ranks[lane]);
+    blocks.push_back(recv_block(p, g.ranks[lane]));
+  }
+  allgather_blocks(b, sched::team_of(std::move(ranks), b.rank()), r.algorithm, blocks);
+  // This rank's group first: its blocks are there while the others still travel.
+  const auto groups = static_cast<int>(world.parts.size()), first = world.part_of(b.rank());
+  for (int k = 0; k < groups; ++k) {
+    const Cluster& g = world.parts[at((first + k) % groups)];
+    std::vector<Part> parts;
+    for (const int rank : g.ranks) parts.push_back({rank * p.count, p.count});
+    allgather_native(b, sharers, {Space::recv, 0, 0, p.size * p.count}, recv_block(p, g.ranks[lane]), parts);
+  }
+}
+
 void by_lanes(Builder& b, const Problem& p, const Recipe& r, const Cluster& world, const Range& own) {
+  const Cluster& mine = world.parts[at(world.part_of(b.rank()))];
+  if (const NativeGroup sharers = direct_sharers(p, world, mine); sharers.index >= 0) return by_direct_lanes(b, p, r, world, mine, sharers, own);
   const Lanes lanes(p, world);
   const Range base = base_for(b, p, lanes.pieces, lanes.total);
   const auto in_base = [&](const Placed& x) { return part(base, x.where.offset, x.where.count); };
@@ -95,7 +128,6 @@ void by_lanes(Builder& b, const Problem& p, const Recipe& r, const Cluster& worl
     }
     if (const Team team = sched::team_of(std::move(ranks), b.rank()); team.me >= 0) allgather_blocks(b, team, r.algorithm, blocks);
   }
-  const Cluster& mine = world.parts[at(world.part_of(b.rank()))];
   std::vector<std::int64_t> got;
   for (int i = 0; i < mine.size(); ++i) got.push_back(lanes.start(lanes.first_of(mine, i + 1)) - lanes.start(lanes.first_of(mine, i)));
   const Layout layout(mine.ranks, got);
