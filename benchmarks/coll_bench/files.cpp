@@ -81,7 +81,7 @@ ordered_json to_json(const Options& o) {
           {"buffers", name_of(o.buffers)},
           {"repetitions", o.repetitions},
           {"algorithm", o.algorithm},
-          {"form", o.persistent ? "persistent" : o.nonblocking ? "nonblocking" : "blocking"},
+          {"form", o.versus_blocking() ? o.first_name() : o.nonblocking ? "nonblocking" : "blocking"},
           {"barrier", o.mpi_barrier ? "mpi" : "ours"},
           {"checked", o.check}};
 }
@@ -90,6 +90,8 @@ ordered_json to_json(const InstructionCount& c) {
   return {{"collective", "allreduce"},
           {"bytes", 8},
           {"per_call", c.per_call},
+          {"started", c.started},
+          {"persistent", c.persistent},
           {"late_fraction", c.late_fraction},
           {"calls", c.calls}};
 }
@@ -134,7 +136,7 @@ void require_writable(const std::string& file) {
 void write_json(const std::string& file, const Options& o, const Machine& m, const std::vector<Cell>& cells,
                 const std::optional<InstructionCount>& instructions) {
   ordered_json j = {{"format", "coll-bench 1"}, {"machine", to_json(m)}, {"options", to_json(o)}};
-  for (const Cell& c : cells) j["cells"].push_back(to_json(c, o.persistent ? "blocking" : "mpi"));
+  for (const Cell& c : cells) j["cells"].push_back(to_json(c, o.versus_blocking() ? "blocking" : "mpi"));
   for (const SectionSummary& s : summarise(cells))
     j["summary"].push_back({{"collective", info_of(s.coll).name},
                             {"memory", name_of(s.memory)},

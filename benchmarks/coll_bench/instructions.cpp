@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <cstdlib>
@@ -17,6 +18,7 @@
 #include <vector>
 
 #include "libcoll/comm.hpp"
+#include "libcoll/request.hpp"
 
 extern char** environ;
 
@@ -116,28 +118,52 @@ Cost read_cost(const fs::path& file) {
   return {total - spinning, waits};
 }
 
-Cost cost_of(int calls, const fs::path& directory) {
+// What is counted, from entry to return.
+enum Form { blocking, started, persistent };
+const Strings counted_functions[] = {{"libcoll::Comm::allreduce(*"},
+                                     {"libcoll::Comm::iallreduce(*", "libcoll::Request::wait()"},
+                                     {"libcoll::Persistent::start()", "libcoll::Persistent::wait()"}};
+
+Cost cost_of(Form form, int calls, const fs::path& directory) {
   const std::string self = fs::read_symlink("/proc/self/exe").string();
-  const fs::path out = directory / fmt::format("callgrind.{}", calls), log = directory / "valgrind.log";
-  const std::string meeting = fmt::format("coll-bench-{}-{}", getpid(), calls);
-  const Strings child = {self, fmt::format("--instructions-child={}", calls)};
+  const fs::path out = directory / fmt::format("callgrind.{}.{}", static_cast<int>(form), calls), log = directory / "valgrind.log";
+  const std::string meeting = fmt::format("coll-bench-{}-{}-{}", getpid(), static_cast<int>(form), calls);
+  const Strings child = {self, fmt::format("--instructions-child={}", calls), fmt::format("--instructions-form={}", static_cast<int>(form))};
   Strings counted = {"valgrind",
                      "--tool=callgrind",
-                     "--toggle-collect=libcoll::Comm::allreduce(*",
                      "--compress-strings=no",
                      "--compress-pos=no",
                      "--callgrind-out-file=" + out.string(),
                      "--log-file=" + log.string()};
+  for (const std::string& function : counted_functions[form]) counted.push_back("--toggle-collect=" + function);
   counted.insert(counted.end(), child.begin(), child.end());
   const pid_t first = start(counted, environment_of(0, meeting));
   wait_for_both(first, start(child, environment_of(1, meeting)));
   return read_cost(out);
 }
 
+constexpr int few = 1000, many = 6000;
+
+// Start-up, and first calls that make plans, are in both counts. A call that must wait for its peer
+// also spends a few instructions on entering the waiting loop; where the machine is busy the peer is
+// late often, so the attempt with the fewest such calls counts.
+struct Measured {
+  double per_call = 0, late_fraction = 0;
+};
+Measured measure(Form form, const fs::path& directory) {
+  Measured best;
+  for (int attempt = 0; attempt < 5 && (attempt == 0 || best.late_fraction > 0.01); ++attempt) {
+    const Cost less = cost_of(form, few, directory), more = cost_of(form, many, directory);
+    const Measured now{(static_cast<double>(more.instructions) - static_cast<double>(less.instructions)) / (many - few),
+                       static_cast<double>(less.waits + more.waits) / (few + many)};
+    if (attempt == 0 || now.late_fraction < best.late_fraction) best = now;
+  }
+  return best;
+}
+
 }  // namespace
 
 InstructionCount count_instructions() {
-  constexpr int few = 1000, many = 6000;
   std::string name = (fs::temp_directory_path() / "coll-bench-XXXXXX").string();
   if (mkdtemp(name.data()) == nullptr)
     throw std::runtime_error("--instructions: cannot make a directory for callgrind's files");
@@ -148,29 +174,21 @@ InstructionCount count_instructions() {
       fs::remove_all(path, ignored);
     }
   } directory{name};
-  // Start-up, and first calls that make plans, are in both counts. A call that must wait for its peer
-  // also spends a few instructions on entering the waiting loop; where the machine is busy the peer is
-  // late often, so the attempt with the fewest such calls counts.
-  InstructionCount best;
-  for (int attempt = 0; attempt < 5 && (attempt == 0 || best.late_fraction > 0.01); ++attempt) {
-    const Cost less = cost_of(few, directory.path), more = cost_of(many, directory.path);
-    const auto per_call = [](std::uint64_t a, std::uint64_t b) {
-      return (static_cast<double>(b) - static_cast<double>(a)) / (many - few);
-    };
-    const InstructionCount now{.per_call = per_call(less.instructions, more.instructions),
-                               .late_fraction = static_cast<double>(less.waits + more.waits) / (few + many),
-                               .calls = many - few};
-    if (attempt == 0 || now.late_fraction < best.late_fraction) best = now;
-  }
-  return best;
+  const Measured b = measure(blocking, directory.path), s = measure(started, directory.path), p = measure(persistent, directory.path);
+  return {.per_call = b.per_call, .started = s.per_call, .persistent = p.per_call,
+          .late_fraction = std::max({b.late_fraction, s.late_fraction, p.late_fraction}), .calls = many - few};
 }
 
-void run_counted_calls(int calls) {
+void run_counted_calls(int form, int calls) {
   libcoll::Comm comm = libcoll::Comm::from_environment();
+  constexpr auto type = libcoll::DType::f64;
+  double mine = 0, sum = 0;
+  libcoll::Persistent plan = comm.plan_allreduce(&mine, &sum, 1, type, libcoll::Op::sum);
   for (int i = 0; i < calls; ++i) {
-    const double mine = i;
-    double sum = 0;
-    comm.allreduce(&mine, &sum, 1, libcoll::DType::f64, libcoll::Op::sum);
+    mine = i;
+    if (form == persistent) plan.start(), plan.wait();
+    else if (form == started) comm.iallreduce(&mine, &sum, 1, type, libcoll::Op::sum).wait();
+    else comm.allreduce(&mine, &sum, 1, type, libcoll::Op::sum);
     if (sum != 2.0 * i) throw std::runtime_error("--instructions: wrong sum");
   }
   comm.close();

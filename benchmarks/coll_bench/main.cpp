@@ -44,13 +44,13 @@ Cell measure_cell(const Contestants& c, const Options& o, Coll coll, Memory memo
 }
 
 Results measure_all(const Options& o, Job& job) {
-  const auto make = o.persistent ? persistent_library : o.nonblocking ? started_library : libcoll_library;
+  const auto make = o.persistent ? persistent_library : o.started || o.nonblocking ? started_library : libcoll_library;
   const std::unique_ptr<Library> ours = make(job.comm(), o.algorithm), blocking = libcoll_library(job.comm(), o.algorithm),
                                  plain = libcoll_library(job.comm(), "");
   const std::unique_ptr<Library> theirs = job.has_mpi() ? mpi::library() : nullptr;
   Results results{.machine = examine(job, job.has_mpi())};
   results.machine.clock_kept = o.keep_clock;
-  const Contestants contestants{job, *ours, o.persistent ? blocking.get() : o.versus_mpi ? theirs.get() : nullptr,
+  const Contestants contestants{job, *ours, o.versus_blocking() ? blocking.get() : o.versus_mpi ? theirs.get() : nullptr,
                                 o.mpi_barrier ? *theirs : *plain, last_cache_bytes(job), o.keep_clock ? 0 : results.machine.timer_ns / 1e3};
   const bool speaks = job.is_first();
   std::optional<Progress> progress;
@@ -143,7 +143,7 @@ int main(int argc, char** argv) {
   try {
     if (const int code = parse(argc, argv, options); code >= 0) return code;
     if (options.instructions_child > 0) {
-      run_counted_calls(options.instructions_child);
+      run_counted_calls(options.instructions_form, options.instructions_child);
       return all_well;
     }
     return options.collectives.empty() ? run_instructions(options) : run_benchmark(options);

@@ -131,7 +131,7 @@ void set_values(const Texts& t, Options& o) {
   o.versus_mpi = t.versus == "mpi";
   o.mpi_barrier = t.barrier == "mpi";
   const std::pair<const char*, bool> exclusive[] = {
-      {"--vs mpi", o.versus_mpi}, {"--all-algorithms", o.all_algorithms}, {"--persistent", o.persistent}, {"--nonblocking", o.nonblocking}};
+      {"--vs mpi", o.versus_mpi}, {"--all-algorithms", o.all_algorithms}, {"--started", o.started}, {"--persistent", o.persistent}, {"--nonblocking", o.nonblocking}};
   const char* seen = nullptr;
   for (const auto& [name, given] : exclusive) {
     if (!given) continue;
@@ -212,6 +212,7 @@ void set_up(CLI::App& app, Texts& t, Options& o) {
   app.add_option("--tune", o.tune, "With --all-algorithms: write what was best by more than 5 % to FILE, for LIBCOLL_TUNING; merged with what it holds")
       ->type_name("FILE")
       ->needs(ways);
+  app.add_flag("--started", o.started, "Start and wait, interleaved with the blocking calls");
   app.add_flag("--persistent", o.persistent, "Start and wait of persistent collectives, interleaved with the blocking ones");
   auto* nonblocking = app.add_flag("--nonblocking", o.nonblocking, "Started collectives: how much of them hides behind a computation of the same length");
   app.add_option("--tests", o.tests, "With --nonblocking: calls of test during a computation (one every 20 us)")
@@ -225,9 +226,10 @@ void set_up(CLI::App& app, Texts& t, Options& o) {
       ->type_name("FILE.png");
   app.add_flag(
       "--instructions", o.instructions,
-      "Count the instructions of an 8-byte allreduce with valgrind, on two ranks that it starts itself; "
+      "Count the instructions of an 8-byte allreduce in its three forms with valgrind, on two ranks that it starts itself; "
       "alone, or after the named collectives");
   app.add_option("--instructions-child", o.instructions_child)->group("");
+  app.add_option("--instructions-form", o.instructions_form)->group("");
 }
 
 std::optional<int> environment_number(std::initializer_list<const char*> names) {

@@ -28,7 +28,8 @@ struct Options {
   bool check = false, full = false;
   bool keep_clock = false;      // in the times, as OSU does
   bool versus_mpi = false, mpi_barrier = false;
-  bool persistent = false;      // persistent against blocking
+  bool started = false;         // start and wait against blocking
+  bool persistent = false;      // the same of persistent collectives
   bool nonblocking = false;
   int tests = -1;               // during a computation; -1: one every 20 us
   bool all_algorithms = false;
@@ -39,11 +40,13 @@ struct Options {
   std::string json, csv, plot;
   bool instructions = false;
   int instructions_child = 0;  // calls to make as one of the two ranks of --instructions
+  int instructions_form = 0;   // in which form
 
   // Two contestants; what they are called.
-  bool compares() const { return versus_mpi || persistent; }
-  const char* first_name() const { return persistent ? "persistent" : "libcoll"; }
-  const char* second_name() const { return persistent ? "blocking" : "MPI"; }
+  bool compares() const { return versus_mpi || versus_blocking(); }
+  bool versus_blocking() const { return started || persistent; }
+  const char* first_name() const { return started ? "started" : persistent ? "persistent" : "libcoll"; }
+  const char* second_name() const { return versus_blocking() ? "blocking" : "MPI"; }
 
   bool needs_mpi() const { return versus_mpi || mpi_barrier; }
   // OSU's choice: many iterations while messages are small.

@@ -131,7 +131,7 @@ void print_summary(const Options& o, const std::vector<Cell>& cells) {
   print_regret(cells);
   const std::vector<SectionSummary> all = summarise(cells);
   if (all.empty()) return;
-  if (o.persistent) fmt::print("\n# summary: ratio = blocking call's time / persistent start and wait's (above 1: persistent is faster)\n");
+  if (o.versus_blocking()) fmt::print("\n# summary: ratio = blocking call's time / {0} start and wait's (above 1: {0} is faster)\n", o.first_name());
   else fmt::print("\n# summary: ratio = MPI's time / libcoll's (above 1: libcoll is faster)\n");
   fmt::print("# {:<16} {:<8} {:>5} {:>15} {:>11}\n", "collective", "memory", "cells", "geometric mean",
              "worst cell");
@@ -153,7 +153,7 @@ void print_summary(const Options& o, const std::vector<Cell>& cells) {
 }
 
 void print_instructions(const InstructionCount& count) {
-  fmt::print("instructions: {:.1f} per 8-byte allreduce (spinning excluded){}\n", count.per_call,
+  fmt::print("instructions: {:.1f} per 8-byte allreduce, started {:.1f}, persistent {:.1f} (spinning excluded){}\n", count.per_call, count.started, count.persistent,
              count.late_fraction > 0.01
                  ? fmt::format("; busy machine: {:.0f} % of calls entered the waiting loop",
                                100 * count.late_fraction)

@@ -132,7 +132,9 @@ class Smoke:
             text, results = self.results(where, "all", "-m", "64:128", "--persistent", "--buffers", buffers)
             assert "persistent(us)" in text and "blocking call's time / persistent" in text, text
             assert all(c["libcoll"]["correct"] and c["blocking"]["correct"] and c["ratio"] > 0 for c in results["cells"])
-        for pair in (["--vs", "mpi", "--persistent"], ["--vs", "mpi", "--nonblocking"], ["--persistent", "--nonblocking"], ["--all-algorithms", "--nonblocking"]):
+            text, _ = self.results(where, "all", "-m", "64:128", "--started", "--buffers", buffers)
+            assert "started(us)" in text and "blocking call's time / started" in text, text
+        for pair in (["--vs", "mpi", "--persistent"], ["--started", "--persistent"], ["--vs", "mpi", "--nonblocking"], ["--persistent", "--nonblocking"], ["--all-algorithms", "--nonblocking"]):
             self.bad(2, "one at a time", "allreduce", *pair)
         self.bad(2, "--nonblocking", "allreduce", "--tests", "3")
 

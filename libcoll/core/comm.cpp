@@ -2,8 +2,6 @@
 // started and persistent forms: comm_start.cpp.
 #include "libcoll/comm.hpp"
 
-#include <bit>
-
 #include "libcoll/core/log.hpp"
 #include "libcoll/core/prepare.hpp"
 #include "libcoll/core/recipes.hpp"
@@ -51,17 +49,6 @@ std::string custom_objection(DType type, const ReduceOp& op) {
 using detail::RunNow;
 
 namespace {
-
-// Neither null nor overlapping other than exactly. What fails here is looked at again, slowly.
-inline bool plainly_apart(const void* send, const void* recv, std::uint64_t bytes) {
-  const auto a = reinterpret_cast<std::uint64_t>(send), b = reinterpret_cast<std::uint64_t>(recv);
-  return a != 0 && b != 0 && (a == b || a - b + bytes - 1 >= 2 * bytes - 1);
-}
-
-// All of them with one branch.
-inline bool are_defaults(const CallOptions& o) {
-  return (o.algorithm.size() | std::bit_cast<std::uint64_t>(o.timeout_s) | static_cast<std::uint64_t>(o.determinism)) == 0;
-}
 
 [[gnu::noinline]] void general_allreduce(CommImpl& c, const void* send, void* recv, Count count, DType type, const ReduceOp& op, const CallOptions& o) {
   detail::prepare_allreduce(c, send, recv, count, type, op, o, RunNow{c});
@@ -160,25 +147,18 @@ std::string Comm::describe() const {
 
 void Comm::barrier(const CallOptions& o) {
   CommImpl& c = impl();
-  if (are_defaults(o)) [[likely]] {
+  if (detail::are_defaults(o)) [[likely]] {
     constexpr Call call{.coll = Coll::barrier};
     if (const Plan* plan = c.cached_plan(call)) [[likely]] return plan->run(*plan->group, {}, *plan);
   }
   detail::prepare_barrier(c, o, RunNow{c});
 }
 
-// The one collective whose every instruction counts: a cached plan and no options are the fast path;
-// everything else, errors included, takes the general way.
 void Comm::allreduce(const void* send, void* recv, Count count, DType type, ReduceOp op, const CallOptions& o) {
   CommImpl& c = impl();
-  if (op.op() != Op::custom && are_defaults(o)) [[likely]] {
-    const Call call{.coll = Coll::allreduce, .dtype = type, .op = op.op(), .count = count,
-                    .element_bytes = static_cast<std::uint32_t>(detail::bytes_of(type)), .in_place = is_in_place(send) || send == recv};
-    const Args args{.send = call.in_place != 0 ? recv : send, .recv = recv};
-    const Plan* plan = c.cached_plan(call);
-    if (plan != nullptr && plainly_apart(args.send, recv, plan->bytes)) [[likely]] return plan->run(*plan->group, args, *plan);
-  }
-  general_allreduce(c, send, recv, count, type, op, o);
+  detail::quick_allreduce(
+      send, recv, count, type, op, o, [&](const Call& call) { return c.cached_plan(call); },
+      [](const Plan& plan, const Args& args) { plan.run(*plan.group, args, plan); }, [&] { general_allreduce(c, send, recv, count, type, op, o); });
 }
 
 void Comm::bcast(void* buffer, Count count, DType type, int root, const CallOptions& o) {

@@ -54,15 +54,14 @@ struct CommImpl::Card {
 };
 
 CommImpl::CommImpl(std::shared_ptr<World> world, std::vector<int> world_ranks, const Exchange& exchange)
-    : world_(std::move(world)), world_ranks_(std::move(world_ranks)), size_(static_cast<int>(world_ranks_.size())) {
+    : world_(std::move(world)), world_ranks_(std::move(world_ranks)), size_(static_cast<int>(world_ranks_.size())), gate_{.idle = &plans_, .busy = &no_plans} {
   rank_ = static_cast<int>(std::find(world_ranks_.begin(), world_ranks_.end(), world_->rank) - world_ranks_.begin());
   hierarchy_ = topo::restrict_to(world_->hierarchy, world_ranks_);
   define_groups();
   join_groups(exchange);
   std::vector<shm::Group*> groups;
   for (const auto& g : mine_) groups.push_back(g.get());
-  queue_ = std::make_shared<exec::Queue>(*world_->engine, std::move(groups), id_, world_ranks_, rank_);
-  queue_->on_change = [this](bool idle) { quick_ = idle ? &plans_ : &no_plans; };
+  queue_.reset(new exec::Queue(*world_->engine, gate_, std::move(groups), id_, world_ranks_, rank_));
 }
 
 CommImpl::~CommImpl() { queue_->shut_down(); }

@@ -42,17 +42,18 @@ class CommImpl {
   int color_at(Level level) const;
   // Why nothing works any more, or nothing. Throwing form: Queue::require_usable.
   const std::string& broken() const;
-  const std::shared_ptr<exec::Queue>& queue() const noexcept { return queue_; }
+  exec::Queue& queue() const noexcept { return *queue_; }
 
   // The plan of a valid call, if nothing that was started is still under way. Not cached yet: validates,
   // then builds. An invalid call is announced to the peers, so that none waits for this rank in vain,
   // and throws.
-  const Plan* cached_plan(const Call& call) const noexcept { return quick_->find(call); }
+  const Plan* cached_plan(const Call& call) const noexcept { return static_cast<const PlanCache*>(gate_.now)->find(call); }
   const Plan& plan(const Call& call, std::span<const Count> counts = {}) {
-    const Plan* p = quick_->find(call);
+    const Plan* p = cached_plan(call);
     return p != nullptr && counts.empty() ? *p : settled_plan(call, counts);
   }
   // The same for a call that will only be started.
+  const Plan* cached_plan_to_start(const Call& call) const noexcept { return plans_.find(call); }
   const Plan& plan_to_start(const Call& call, std::span<const Count> counts = {});
   // The problem that a call poses; `counts` of allgatherv and reduce_scatter.
   sched::Problem problem_of(const Call& call, std::span<const Count> counts) const;
@@ -104,7 +105,7 @@ class CommImpl {
   std::shared_ptr<World> world_;
   std::vector<int> world_ranks_;
   int rank_ = 0, size_ = 1;
-  const PlanCache* quick_ = &plans_;  // an empty one while started operations are under way
+  exec::Gate gate_;                   // to plans_, or to an empty cache while started operations are under way
   xport::shm::Group* group_ = nullptr;  // the first of mine_
   std::uint64_t id_ = 0;              // unique in the world
   topo::Hierarchy hierarchy_;         // of the members
@@ -114,7 +115,7 @@ class CommImpl {
   std::vector<std::uint64_t> areas_;
   std::vector<std::unique_ptr<xport::shm::Group>> mine_;
   std::vector<sched::Problem::LevelView> levels_;
-  std::shared_ptr<exec::Queue> queue_;
+  std::unique_ptr<exec::Queue, exec::Queue::Disown> queue_;
   PlanCache plans_;
   int unannounced_ = 0;
   Plan uncached_;                     // the plan in use while LIBCOLL_CHECK bypasses the cache

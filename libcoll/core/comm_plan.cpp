@@ -111,6 +111,7 @@ const Plan& CommImpl::make_plan(const Call& call, std::span<const Count> counts,
   if (world_->config.check && size() > 1) {  // not cached, so that each call is checked
     if (checked) check_across_ranks(call);
     uncached_program_ = program;
+    p.number = plans_.new_number();
     return uncached_ = p;
   }
   return plans_.insert(p, std::move(program));

@@ -18,14 +18,17 @@ struct StartNow {
   CommImpl& c;
   const Plan& plan(const Call& call, std::span<const Count> counts = {}) const { return c.plan_to_start(call, counts); }
   Request operator()(const Plan& plan, const Args& args) const {
-    exec::Queue& queue = *c.queue();
-    exec::Operation* op = queue.take();
+    exec::Operation* op = c.queue().take();
+    Request request(op);
     op->set(plan, args, c.size());
-    Request request(c.queue(), op);
-    queue.start(*op);
+    c.queue().start(*op);
     return request;
   }
 };
+
+[[gnu::noinline]] Request general_iallreduce(CommImpl& c, const void* send, void* recv, Count count, DType type, const ReduceOp& op, const CallOptions& o) {
+  return prepare_allreduce(c, send, recv, count, type, op, o, StartNow{c});
+}
 
 // Planning is no operation: a plan that is refused does not concern the peers.
 struct Prepare {
@@ -34,9 +37,10 @@ struct Prepare {
   CommImpl::Unannounced quiet;
   const Plan& plan(const Call& call, std::span<const Count> counts = {}) const { return c.plan_to_start(call, counts); }
   Persistent operator()(const Plan& plan, const Args& args) const {
-    exec::Operation* op = c.queue()->take();
+    exec::Operation* op = c.queue().take();
+    Persistent persistent(op);
     op->set(plan, args, c.size());
-    return Persistent(c.queue(), op);
+    return persistent;
   }
 };
 
@@ -75,7 +79,13 @@ Persistent Comm::plan_reduce(const void* send, void* recv, Count count, DType ty
 
 Request Comm::iallreduce(const void* send, void* recv, Count count, DType type, ReduceOp op, const CallOptions& o) {
   CommImpl& c = impl();
-  return detail::prepare_allreduce(c, send, recv, count, type, op, o, StartNow{c});
+  return detail::quick_allreduce(
+      send, recv, count, type, op, o, [&](const Call& call) { return c.cached_plan_to_start(call); },
+      [&](const Plan& plan, const Args& args) {
+        exec::Operation* again = c.queue().start_again(plan, args.send, args.recv);
+        return again != nullptr ? Request(again) : detail::general_iallreduce(c, send, recv, count, type, op, o);
+      },
+      [&] { return detail::general_iallreduce(c, send, recv, count, type, op, o); });
 }
 Persistent Comm::plan_allreduce(const void* send, void* recv, Count count, DType type, ReduceOp op, const CallOptions& o) {
   CommImpl& c = impl();

@@ -21,6 +21,7 @@ struct alignas(128) Plan {
   kernels::ReduceFn reduce = nullptr;
   kernels::ReduceSmallFn reduce_small = nullptr;
   std::uint32_t signature = 0;     // published with every operation: ranks compare it
+  std::uint32_t number = 0;        // of a communicator's plans, from 1: those with the same are the same
   std::uint64_t bytes = 0;         // call.count * call.element_bytes
   // The two halves of a native step of one hop, else null (shm::Native).
   std::uint64_t (*post)(xport::shm::Group&, const Args&, const Plan&) = nullptr;

@@ -19,6 +19,7 @@ class PlanCache {
   // `program`: what plan.program points to, kept as long as the plan.
   const Plan& insert(Plan plan, std::shared_ptr<exec::Program> program = nullptr) {
     plan.words = words_of(plan.call);
+    plan.number = new_number();
     const std::size_t i = index(plan.words);
     if (program != nullptr || programs_ != nullptr) {
       if (programs_ == nullptr) programs_ = std::make_unique<Programs>();
@@ -27,6 +28,9 @@ class PlanCache {
     return plans_[i] = plan;
   }
 
+  // For a plan that is kept elsewhere, too.
+  std::uint32_t new_number() noexcept { return ++made_; }
+
  private:
   static constexpr std::size_t bits = 6;
   using Programs = std::array<std::shared_ptr<exec::Program>, std::size_t{1} << bits>;
@@ -34,6 +38,7 @@ class PlanCache {
     return ((k.w[0] << 8 ^ k.w[1] ^ k.w[2]) * 0x9e3779b97f4a7c15u) >> (64 - bits);
   }
   std::array<Plan, std::size_t{1} << bits> plans_{};
+  std::uint32_t made_ = 0;
   std::unique_ptr<Programs> programs_;  // where schedules are needed at all
 };
 

@@ -2,6 +2,8 @@
 // form of each collective: `go` says where plans come from and what becomes of the result.
 #pragma once
 
+#include <bit>
+
 #include "libcoll/core/arguments.hpp"
 
 namespace libcoll::detail {
@@ -55,6 +57,32 @@ auto prepare_barrier(CommImpl& c, const CallOptions& o, Go go) {
   Call call{.coll = Coll::barrier};
   apply(c, call, o);
   return go(go.plan(call), Args{.timeout_s = o.timeout_s});
+}
+
+// Neither null nor overlapping other than exactly. What fails here is looked at again, slowly.
+inline bool plainly_apart(const void* send, const void* recv, std::uint64_t bytes) {
+  const auto a = reinterpret_cast<std::uint64_t>(send), b = reinterpret_cast<std::uint64_t>(recv);
+  return a != 0 && b != 0 && (a == b || a - b + bytes - 1 >= 2 * bytes - 1);
+}
+
+// All of them with one branch.
+inline bool are_defaults(const CallOptions& o) {
+  return (o.algorithm.size() | std::bit_cast<std::uint64_t>(o.timeout_s) | static_cast<std::uint64_t>(o.determinism)) == 0;
+}
+
+// The one collective whose every instruction counts: a plan that is found and no options are the fast path,
+// `go`; everything else, errors included, takes the general way.
+template <class Find, class Go, class General>
+[[gnu::always_inline]] inline auto quick_allreduce(const void* send, void* recv, Count count, DType type, const ReduceOp& op, const CallOptions& o, const Find& find,
+                                                   const Go& go, const General& general) {
+  if (op.op() != Op::custom && are_defaults(o)) [[likely]] {
+    const Call call{.coll = Coll::allreduce, .dtype = type, .op = op.op(), .count = count,
+                    .element_bytes = static_cast<std::uint32_t>(bytes_of(type)), .in_place = is_in_place(send) || send == recv};
+    const Args args{.send = call.in_place != 0 ? recv : send, .recv = recv};
+    const Plan* plan = find(call);
+    if (plan != nullptr && plainly_apart(args.send, recv, plan->bytes)) [[likely]] return go(*plan, args);
+  }
+  return general();
 }
 
 template <class Go>

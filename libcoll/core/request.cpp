@@ -8,35 +8,15 @@
 
 namespace libcoll {
 
-Request::Request(std::shared_ptr<exec::Queue> queue, exec::Operation* operation) noexcept : queue_(std::move(queue)), operation_(operation) {}
-Request::Request(Request&& other) noexcept : queue_(std::move(other.queue_)), operation_(std::exchange(other.operation_, nullptr)) {}
-
-Request& Request::operator=(Request&& other) noexcept {
-  let_go();
-  queue_ = std::move(other.queue_);
-  operation_ = std::exchange(other.operation_, nullptr);
-  return *this;
-}
-
-Request::~Request() { let_go(); }
-
 void Request::let_go() noexcept {
-  if (operation_ != nullptr) queue_->release(std::exchange(operation_, nullptr));
-  queue_.reset();
+  exec::Operation& op = *std::exchange(operation_, nullptr);
+  op.queue.release(op);
 }
-
-namespace {
-// Gives the operation back also when it threw.
-struct Release {
-  Request& request;
-  ~Release() { request = Request(); }
-};
-}  // namespace
 
 bool Request::test() {
   if (operation_ == nullptr) return true;
   try {
-    if (!queue_->test(*operation_)) return false;
+    if (!operation_->queue.test(*operation_)) return false;
   } catch (...) {
     let_go();
     throw;
@@ -47,8 +27,8 @@ bool Request::test() {
 
 void Request::wait() {
   if (operation_ == nullptr) return;
-  const Release release{*this};
-  queue_->wait(*operation_);
+  exec::Operation& op = *std::exchange(operation_, nullptr);
+  op.queue.finish(op);
 }
 
 void wait_all(std::span<Request> requests) {
@@ -86,36 +66,29 @@ std::size_t wait_any(std::span<Request> requests) {
   }
 }
 
-Persistent::Persistent(std::shared_ptr<exec::Queue> queue, exec::Operation* operation) noexcept : queue_(std::move(queue)), operation_(operation) {}
-Persistent::Persistent(Persistent&& other) noexcept : queue_(std::move(other.queue_)), operation_(std::exchange(other.operation_, nullptr)) {}
-
-Persistent& Persistent::operator=(Persistent&& other) noexcept {
-  let_go();
-  queue_ = std::move(other.queue_);
-  operation_ = std::exchange(other.operation_, nullptr);
-  return *this;
-}
-
-Persistent::~Persistent() { let_go(); }
-
 void Persistent::let_go() noexcept {
-  if (operation_ == nullptr) return;
   const auto stage = operation_->stage.load();
   if (stage != exec::Operation::Stage::idle && stage != exec::Operation::Stage::done)
     detail::log().warn("a persistent {} was destroyed before it was done", name_of(operation_->plan.call.coll));
-  queue_->release(std::exchange(operation_, nullptr));
+  exec::Operation& op = *std::exchange(operation_, nullptr);
+  op.queue.release(op);
 }
+
+namespace {
+[[noreturn, gnu::cold, gnu::noinline]] void cannot_start(const exec::Operation* op) {
+  if (op == nullptr) throw Error(Errc::closed, "libcoll: this Persistent is empty");
+  throw Error(Errc::invalid_argument, "libcoll: start: the last start has not been waited for");
+}
+}  // namespace
 
 void Persistent::start() {
-  if (operation_ == nullptr) throw Error(Errc::closed, "libcoll: this Persistent is empty");
-  const auto stage = operation_->stage.load(std::memory_order_acquire);
-  if (stage != exec::Operation::Stage::idle) throw Error(Errc::invalid_argument, "libcoll: start: the last start has not been waited for");
-  queue_->start(*operation_);
+  if (operation_ == nullptr || operation_->stage.load(std::memory_order_relaxed) != exec::Operation::Stage::idle) [[unlikely]] cannot_start(operation_);
+  operation_->queue.start(*operation_);
 }
 
-bool Persistent::test() { return operation_ == nullptr || queue_->test(*operation_); }
+bool Persistent::test() { return operation_ == nullptr || operation_->queue.test(*operation_); }
 void Persistent::wait() {
-  if (operation_ != nullptr) queue_->wait(*operation_);
+  if (operation_ != nullptr) operation_->queue.wait(*operation_);
 }
 
 }  // namespace libcoll

@@ -13,8 +13,13 @@ namespace libcoll::exec {
 using Stage = Operation::Stage;
 
 void Operation::set(const Plan& p, const Args& a, int ranks) {
-  plan = p;
+  if (p.number != plan.number) {
+    plan = p;
+    program = p.program != nullptr ? p.program->shared_from_this() : nullptr;
+  }
   args = a;
+  const bool plain = a.custom == nullptr && a.timeout_s == 0 && a.send_counts == nullptr && a.recv_counts == nullptr;
+  again = plain && p.post != nullptr ? p.number : 0;
   if (a.custom != nullptr) {
     custom = *a.custom;
     args.custom = &custom;
@@ -25,19 +30,21 @@ void Operation::set(const Plan& p, const Args& a, int ranks) {
     tables[i].assign(*from[i], *from[i] + ranks);
     *from[i] = tables[i].data();
   }
-  program = p.program != nullptr ? p.program->shared_from_this() : nullptr;
 }
 
-Queue::Queue(Engine& engine, std::vector<xport::shm::Group*> groups, std::uint64_t communicator, std::vector<int> members, int rank)
-    : engine_(engine), groups_(std::move(groups)), group_(*groups_.front()), communicator_(communicator), members_(std::move(members)), rank_(rank) {
-  on_change = [](bool) {};
-}
+Queue::Queue(Engine& engine, Gate& gate, std::vector<xport::shm::Group*> groups, std::uint64_t communicator, std::vector<int> members, int rank)
+    : engine_(engine), group_(*groups.front()), gate_(gate), groups_(std::move(groups)), communicator_(communicator), members_(std::move(members)), rank_(rank) {}
 
-Queue::~Queue() { shut_down(); }
+void Queue::disown() {
+  shut_down();
+  disowned_ = true;
+  if (held_ == 0) delete this;
+}
 
 void Queue::shut_down() {
   if (std::exchange(closed_, true)) return;
-  on_change = [](bool) {};
+  join();
+  shut();
   if (registered_) engine_.leave(this);
   registered_ = false;
   for (Operation* op : pending_) {
@@ -57,22 +64,34 @@ std::unique_lock<std::mutex> Queue::lock_if_shared() {
 
 Operation* Queue::take() {
   const auto lock = lock_if_shared();
-  if (free_.empty()) {
-    all_.push_back(std::make_unique<Operation>());
-    free_.push_back(all_.back().get());
-  }
-  Operation* op = free_.back();
-  free_.pop_back();
-  op->detached = false;
-  op->stage.store(Stage::idle, std::memory_order_relaxed);  // done, if nobody waited for it
-  return op;
+  if (free_ == nullptr) free_ = all_.emplace_back(std::make_unique<Operation>(*this)).get();
+  ++held_;
+  return std::exchange(free_, free_->next_free);
 }
 
-void Queue::release(Operation* op) {
+void Queue::release(Operation& op) {
+  --held_;
+  if (disowned_) {
+    if (held_ == 0) delete this;
+    return;
+  }
   const auto lock = lock_if_shared();
-  const Stage stage = op->stage.load(std::memory_order_acquire);
-  if (stage == Stage::done || stage == Stage::idle) free_.push_back(op);
-  else op->detached = true;
+  if (op.over()) recycle(op);
+  else op.detached = true;
+}
+
+void Queue::recycle(Operation& op) {
+  op.detached = false;
+  op.error = nullptr;
+  op.stage.store(Stage::idle, std::memory_order_relaxed);
+  op.next_free = std::exchange(free_, &op);
+}
+
+// Others look at what is pending.
+void Queue::join() {
+  if (alone_ == nullptr) return;
+  alone_->looks = 0;
+  pending_.push_back(std::exchange(alone_, nullptr));
 }
 
 Fiber& Queue::fiber() {
@@ -80,20 +99,12 @@ Fiber& Queue::fiber() {
   return *fiber_;
 }
 
-void Queue::start(Operation& op) {
+void Queue::start_slowly(Operation& op) {
   if (closed_) throw Error(Errc::closed, "libcoll: the communicator was closed");
   require_usable();
-  op.error = nullptr;
+  if (open_ && op.plan.post != nullptr && group_.slot_free()) return post_alone(op);
+  join();
   op.looks = 0;
-  // An operation of one hop that nothing precedes is complete for the peers once it is posted: nobody
-  // has to move it on, and no lock is needed until the owner asks for it.
-  const bool alone = !registered_ && pending_.empty();
-  if (alone && op.plan.post != nullptr && group_.has_free_slot()) {
-    op.posted = op.plan.post(group_, op.args, op.plan);
-    op.stage.store(Stage::posted, std::memory_order_relaxed);
-    pending_.push_back(&op);
-    return on_change(false);
-  }
   {
     const std::lock_guard lock(mutex_);
     if (op.program != nullptr) begin(op);
@@ -102,7 +113,7 @@ void Queue::start(Operation& op) {
     advance();
   }
   if (registered_) return;
-  on_change(false);
+  shut();
   registered_ = true;
   engine_.enter(this);
 }
@@ -128,7 +139,6 @@ void Queue::end(Operation& op, std::exception_ptr error) {
     op.program->idle.push_back(std::move(op.run));
   }
   op.error = std::move(error);
-  if (op.detached) free_.push_back(&op);
   op.stage.store(Stage::done, std::memory_order_release);
 }
 
@@ -138,7 +148,7 @@ bool Queue::advance(Operation& op, bool& natives_free) {
     switch (op.stage.load(std::memory_order_relaxed)) {
       case Stage::queued:
         if (!natives_free) return false;
-        if (op.plan.post != nullptr && group_.has_free_slot()) {
+        if (op.plan.post != nullptr && group_.slot_free()) {
           op.posted = op.plan.post(group_, op.args, op.plan);
           op.stage.store(Stage::posted, std::memory_order_relaxed);
           natives_free = false;
@@ -187,7 +197,11 @@ bool Queue::advance(Operation& op, bool& natives_free) {
 bool Queue::advance() {
   bool any = heed_notices(), natives_free = true;
   for (Operation* op : pending_) any |= advance(*op, natives_free);
-  std::erase_if(pending_, [](const Operation* op) { return op->done(); });
+  std::erase_if(pending_, [this](Operation* op) {
+    const bool done = op->done();
+    if (done && op->detached) recycle(*op);
+    return done;
+  });
   if (!skips_.empty()) skip_natives();
   return any;
 }
@@ -200,6 +214,7 @@ bool Queue::progress() {
 // By the owner: nobody else has to look after an empty queue.
 void Queue::settle() {
   if (closed_) return;
+  join();
   {
     const auto lock = lock_if_shared();
     advance();
@@ -207,7 +222,7 @@ void Queue::settle() {
   }
   if (registered_) engine_.leave(this);
   registered_ = false;
-  on_change(true);
+  open();
 }
 
 // What the operation threw goes to whoever asked for it, once. With the lock: another thread that has just
@@ -228,7 +243,8 @@ bool Queue::test(Operation& op) {
   settle();
   if (!op.done()) {
     watch(op);
-    if (engine_.host().oversubscribed()) rest();  // the peer may need this CPU
+    if (op.done()) settle();  // no longer pending
+    else if (engine_.host().oversubscribed()) rest();  // the peer may need this CPU
   }
   if (!op.done()) return false;
   collect(op);
@@ -237,23 +253,25 @@ bool Queue::test(Operation& op) {
 
 void Queue::rest() { sched_yield(); }
 
-void Queue::wait(Operation& op) {
+void Queue::wait_slowly(Operation& op) {
   const Stage stage = op.stage.load(std::memory_order_acquire);
   if (stage == Stage::idle) return;
-  // The usual case: one operation of one hop, and nothing else in the world to look after.
-  if (stage == Stage::posted && !registered_ && !engine_.busy()) {
+  join();
+  if (stage == Stage::posted && !registered_ && !engine_.busy()) {  // it was alone, and tested
     pending_.clear();
-    try {
-      op.plan.complete(group_, op.posted, op.args, op.plan);
-    } catch (...) {
-      op.error = std::current_exception();
-    }
-    on_change(true);
-    return collect(op);
+    return complete_alone(op);
   }
   if (!op.done()) wait_until_done(op);
   settle();
   collect(op);
+}
+
+void Queue::finish_slowly(Operation& op) {
+  const struct Holder {
+    Operation& op;
+    ~Holder() { op.queue.release(op); }
+  } holder{op};
+  wait(op);
 }
 
 // Runs the next native step of a blocking call that has nothing else to do. While it waits, it listens.
@@ -279,13 +297,13 @@ bool Queue::run_native_here(Operation& op) {
 void Queue::wait_until_done(Operation& op) {
   Idler idler(engine_);
   unsigned idle_rounds = 0;
-  while (!op.done()) {
+  while (!op.over()) {
     const auto lock = lock_if_shared();
     bool any = advance(), network_only = false;
-    if (op.done()) return;
+    if (op.over()) return;
     if (&op != &blocking_ || engine_.busy()) any |= engine_.progress(this);
     else any |= run_native_here(op);
-    if (op.done()) return;
+    if (op.over()) return;
     if (!any && ++idle_rounds % 256 == 0 && look_for_lost()) continue;
     // Waits inside native steps have the same limit, and know for whom they wait.
     if (op.run && op.run->first_missing() >= 0 && idler.waited_s() > limit_s(op))
@@ -318,10 +336,12 @@ void Queue::run(const Plan& plan, const Args& args) {
 }
 
 void Queue::drain() {
+  join();
   while (true) {
     Operation* last = nullptr;
     {
       const auto lock = lock_if_shared();
+      advance();
       if (!pending_.empty()) last = pending_.back();
     }
     if (last == nullptr) break;

@@ -7,7 +7,6 @@
 #include <atomic>
 #include <chrono>
 #include <exception>
-#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -18,17 +17,26 @@
 
 namespace libcoll::exec {
 
-class Queue;
+// What blocking calls look at before anything else: `now` is `idle` while nothing that was started is under
+// way, else `busy`.
+struct Gate {
+  const void* idle = nullptr;
+  const void* busy = nullptr;
+  const void* now = idle;
+};
 
 // One started collective: of a Request (from the queue's pool) or of a Persistent (started many times).
 struct Operation {
   enum class Stage : std::uint8_t { idle, queued, posted, fiber, schedule, done };
-  std::atomic<Stage> stage{Stage::idle};
+  Queue& queue;
+  std::atomic<Stage> stage{Stage::idle};    // idle: `error` is null
+  std::uint64_t posted = 0;                 // sequence in the group
+  Operation* next_free = nullptr;           // in the queue's pool
+  std::uint32_t again = 0;                  // the plan's number if it is of one hop, with no arguments but two buffers
   Plan plan;                                // a copy: the cache may forget it meanwhile
   Args args;                                // tables and custom point to the copies below
   std::shared_ptr<Program> program;         // where the plan is a schedule
   std::unique_ptr<Run> run;
-  std::uint64_t posted = 0;                 // sequence in the group
   std::exception_ptr error;
   CustomOp custom;
   std::vector<Count> tables[4];
@@ -37,29 +45,64 @@ struct Operation {
   double watched_s = 0;                     // that these looks took, long pauses of the caller left out
   std::chrono::steady_clock::time_point last_look{};
 
+  explicit Operation(Queue& q) : queue(q) {}
   void set(const Plan&, const Args&, int ranks);
   bool done() const { return stage.load(std::memory_order_acquire) == Stage::done; }
+  // Done, or even in the pool again because nobody waited for it.
+  bool over() const {
+    const Stage s = stage.load(std::memory_order_acquire);
+    return s == Stage::done || s == Stage::idle;
+  }
 };
 
 class Queue {
  public:
   // `members`: ranks of the world, by rank of the communicator; `rank` is this one.
   // `groups`: all that native steps run in; the first is that of the members on this host.
-  Queue(Engine& engine, std::vector<xport::shm::Group*> groups, std::uint64_t communicator, std::vector<int> members, int rank);
-  ~Queue();
+  // `gate`: changed when the first operation starts and after the last has ended.
+  Queue(Engine& engine, Gate& gate, std::vector<xport::shm::Group*> groups, std::uint64_t communicator, std::vector<int> members, int rank);
+  // By its communicator: shuts it down. It goes with the last operation that somebody holds.
+  struct Disown {
+    void operator()(Queue* q) const { q->disown(); }
+  };
   Queue(const Queue&) = delete;
   Queue& operator=(const Queue&) = delete;
 
-  // An operation for a Request; `release` gives it back.
+  // An operation for a Request or a Persistent, idle; `release` gives it back.
   Operation* take();
-  void release(Operation*);  // one that still runs goes on without an owner
+  void release(Operation&);  // one that still runs goes on without an owner
 
-  // Starts it: never waits for a peer. It must be idle or done.
-  void start(Operation&);
+  // Starts it: never waits for a peer. It must be idle.
+  void start(Operation& op) {
+    if (!open_ || op.plan.post == nullptr || !group_.slot_known_free()) [[unlikely]] return start_slowly(op);
+    post_alone(op);
+  }
+  // Takes, sets and starts one that had this plan before, if that is all there is to do; else null.
+  Operation* start_again(const Plan& plan, const void* send, void* recv) {
+    Operation* op = free_;
+    if (!open_ || op == nullptr || op->again != plan.number || !group_.slot_known_free()) [[unlikely]] return nullptr;
+    free_ = op->next_free;
+    ++held_;
+    op->args.send = send;
+    op->args.recv = recv;
+    post_alone(*op);
+    return op;
+  }
   // Between two rounds of a caller that looks at several operations by turns.
   static void rest();
+  // Waits, and gives it back even if it throws.
+  void finish(Operation& op) {
+    if (alone_ != &op || engine_.busy()) [[unlikely]] return finish_slowly(op);
+    // Nobody takes it before complete is done with it.
+    --held_;
+    op.next_free = std::exchange(free_, &op);
+    complete_alone(op);
+  }
   bool test(Operation&);  // moves things on; throws what the operation threw, once
-  void wait(Operation&);
+  void wait(Operation& op) {
+    if (alone_ == &op && !engine_.busy()) [[likely]] return complete_alone(op);
+    wait_slowly(op);
+  }
   // Blocking: start and wait.
   void run(const Plan&, const Args&);
   // The communicator goes: whatever still runs ends with an Error. Afterwards operations can only be
@@ -71,8 +114,6 @@ class Queue {
   void require_usable();
   // Waits for everything that was started.
   void drain();
-  // Called by the owner's thread when the first operation starts and after the last has ended.
-  std::function<void(bool idle)> on_change;
   // Moves on what it can unless another thread is doing so. True if anything happened.
   bool progress();
   // Skips the next schedule, whose arguments this rank refuses, and tells the others.
@@ -81,6 +122,36 @@ class Queue {
 
  private:
   static constexpr unsigned patience = 64;  // looks in vain before the reason is looked for
+  ~Queue() = default;
+  void disown();
+  void finish_slowly(Operation&);
+  void recycle(Operation&);
+  void start_slowly(Operation&);
+  void wait_slowly(Operation&);
+  // The usual case: one operation of one hop that nothing precedes. Once posted it is complete for the peers:
+  // nobody has to move it on, and its owner alone knows of it until something else is asked for (join).
+  void post_alone(Operation& op) {
+    op.posted = op.plan.post(group_, op.args, op.plan);
+    op.stage.store(Operation::Stage::posted, std::memory_order_relaxed);
+    alone_ = &op;
+    shut();
+  }
+  // What it throws goes to the caller at once: the operation is over.
+  void complete_alone(Operation& op) {
+    alone_ = nullptr;
+    open();
+    op.stage.store(Operation::Stage::idle, std::memory_order_relaxed);
+    op.plan.complete(group_, op.posted, op.args, op.plan);
+  }
+  void join();
+  void open() {
+    open_ = true;
+    gate_.now = gate_.idle;
+  }
+  void shut() {
+    open_ = false;
+    gate_.now = gate_.busy;
+  }
   bool advance();  // with the lock, or unregistered
   bool advance(Operation&, bool& natives_free);
   void begin(Operation&);
@@ -103,25 +174,31 @@ class Queue {
   // Only other threads' progress needs the lock, and they come only while the queue is registered.
   std::unique_lock<std::mutex> lock_if_shared();
 
+  // -- Of the owner's thread alone.
   Engine& engine_;
-  const std::vector<xport::shm::Group*> groups_;
   xport::shm::Group& group_;           // of this host
+  Gate& gate_;
+  bool open_ = true;                   // neither closed nor registered, and nothing is under way
+  bool registered_ = false;            // with the engine: others may move it on
+  bool closed_ = false, disowned_ = false;
+  Operation* alone_ = nullptr;         // under way, but not pending
+  int held_ = 0;                       // operations that a Request or Persistent has
+  Operation* free_ = nullptr;          // with the lock while registered
+  // -- With the lock while registered.
+  const std::vector<xport::shm::Group*> groups_;
   const std::uint64_t communicator_;
   std::uint32_t sequence_ = 0;
   std::mutex mutex_;
   std::vector<Operation*> pending_;    // in program order
-  bool registered_ = false;            // with the engine: others may move it on. Changed by the owner only
   std::unique_ptr<Fiber> fiber_;
-  bool closed_ = false;
-  std::string broken_;                 // with the lock
+  std::string broken_;
   std::exception_ptr untold_;          // what broke it while no operation was under way
   std::vector<int> members_;
   const int rank_;
   std::vector<std::uint32_t> skips_;    // schedules that ended badly, while earlier ones run native steps
   std::vector<xport::Notice> notices_;  // of operations that have not started here
   std::vector<std::unique_ptr<Operation>> all_;
-  std::vector<Operation*> free_;
-  Operation blocking_;
+  Operation blocking_{*this};
 };
 
 }  // namespace libcoll::exec

@@ -2,10 +2,22 @@
 #include <sched.h>
 
 #include <algorithm>
+#include <cstring>
 
 #include "tests/multiproc/jobs.hpp"
 
 namespace libcoll::test {
+namespace {
+
+void require(bool condition, const char* text) {
+  if (!condition) throw std::runtime_error(text);
+}
+void expect_code(Errc want, const std::function<void()>& f) {
+  const Outcome o = outcome_of(f);
+  if (o.code != want) throw std::runtime_error(std::string(name_of(o.code)) + " and not " + name_of(want) + ": " + o.text);
+}
+
+}  // namespace
 
 void run_many_in_flight(Comm& c, Random& random, std::size_t most_bytes, bool private_only) {
   constexpr std::size_t many = 32;
@@ -67,6 +79,84 @@ void run_opposite_order(Comm& c, Random& random, std::size_t most_bytes) {
     b->verify();
   }
   other.close();
+}
+
+void run_alone_and_then_not(Comm& c) {
+  for (int round = 0; round < 40; ++round) {
+    Job a(c, Which::allreduce, 1 + round % 3, round, 0, false), b(c, Which::allreduce, 2, round + 1, 0, false), d(c, Which::allgather, 9000, round + 2, 0, false);
+    Request first = start(c, a.which, a.args);
+    switch (round % 8) {
+      case 0: break;
+      case 1: first.test(); break;
+      case 2: call(c, b.which, b.args), b.verify(); break;
+      case 3: start(c, d.which, d.args).wait(), d.verify(); break;
+      case 4: static_cast<void>(start(c, b.which, b.args)), c.barrier(), b.verify(); break;
+      case 5: first = Request(), c.barrier(); break;
+      case 6: first = Request(), start(c, b.which, b.args).wait(), b.verify(), c.barrier(); break;
+      default: {
+        Comm other = c.dup();
+        Request second = start(other, b.which, b.args), third = start(other, d.which, d.args);
+        if (c.rank() % 2 != 0) third.wait(), second.wait();
+        first.wait();
+        second.wait(), third.wait();
+        b.verify(), d.verify();
+        other.close();
+      }
+    }
+    first.wait();
+    a.verify();
+  }
+}
+
+void run_from_one_pool(Comm& c) {
+  const CustomOp last{.function = [](const void* a, void* b, std::size_t n, DType, void*) { std::memcpy(b, a, n * sizeof(double)); }};
+  const auto n = static_cast<std::size_t>(c.size());
+  std::vector<Count> counts(n, 1), displs(n);
+  for (std::size_t r = 0; r < n; ++r) displs[r] = static_cast<Count>(r);
+  std::vector<double> all(n);
+  const double ranks = c.size();
+  double x = 0, sum = 0;
+  float y = 0, wide[2] = {}, most[2] = {};
+  for (int round = 1; round < 30; ++round) {
+    x = y = wide[0] = static_cast<float>(round);
+    wide[1] = static_cast<float>(c.rank());
+    c.iallreduce(&x, &sum, 1, DType::f64, Op::sum).wait();
+    require(sum == round * ranks, "sum");
+    c.iallreduce(in_place, &sum, 1, DType::f64, Op::max, {.timeout_s = 10}).wait();
+    require(sum == round * ranks, "in place");
+    c.iallreduce(wide, most, 2, DType::f32, Op::max).wait();
+    require(most[0] == wide[0] && most[1] == static_cast<float>(c.size() - 1), "max");
+    if (round % 3 == 0) c.iallreduce(&x, &sum, 1, DType::f64, last).wait();
+    if (round % 4 == 0) c.iallgatherv(&x, 1, all.data(), counts, displs, DType::f64).wait();
+    if (round % 5 == 0) c.ibarrier().wait();
+    if (c.size() > 1 && round % 7 == 0) {
+      expect_code(Errc::mismatch, [&] { c.iallreduce(&y, &sum, 1, DType::f32, c.rank() == 0 ? Op::min : Op::max).wait(); });
+      expect_code(Errc::invalid_argument, [&] { c.iallreduce(&x, nullptr, 1, DType::f64, Op::sum).wait(); });
+    }
+    float total = 0;
+    c.iallreduce(&y, &total, 1, DType::f32, Op::sum).wait();
+    require(total == static_cast<float>(round * ranks), "float sum");
+  }
+}
+
+void run_beyond_the_cache(Comm& c) {
+  Job a(c, Which::allreduce, 1, 3, 0, false), between(c, Which::allreduce, 1, 4, 0, false);
+  Persistent p = plan(c, a.which, a.args);
+  for (int round = 0; round < 3; ++round) {
+    p.start();
+    p.wait();
+    a.verify();
+    p.start();
+    for (Count n = 1; n < 200; ++n) {
+      Job b(c, n % 2 == 0 ? Which::allreduce : Which::bcast, n, round, 0, false);
+      Request r = start(c, b.which, b.args);
+      if (n % 3 == 0) call(c, between.which, between.args);
+      r.wait();
+      b.verify();
+    }
+    p.wait();
+    a.verify();
+  }
 }
 
 }  // namespace libcoll::test

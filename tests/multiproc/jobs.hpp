@@ -100,5 +100,12 @@ inline std::unique_ptr<Job> draw_job(Comm& c, Random& random, std::size_t most_b
 void run_many_in_flight(Comm&, Random&, std::size_t most_bytes, bool private_only = false);
 // Calls on two communicators, waited for in opposite order by even and odd ranks.
 void run_opposite_order(Comm&, Random&, std::size_t most_bytes);
+// Small operations that nothing precedes are posted and completed apart from all others: whatever comes
+// between the two must find them, and whatever is started next must not find anything of them.
+void run_alone_and_then_not(Comm&);
+// Pooled operations are used again: nothing may be left of the last call's plan, options, tables or error.
+void run_from_one_pool(Comm&);
+// More calls than the plan cache holds, between starts of one plan.
+void run_beyond_the_cache(Comm&);
 
 }  // namespace libcoll::test

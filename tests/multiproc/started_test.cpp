@@ -290,6 +290,10 @@ TEST_P(Started, UserOperationsAreCopied) {
             }), "");
 }
 
+TEST_P(Started, AloneAndThenNot) { EXPECT_EQ(run(GetParam(), run_alone_and_then_not), ""); }
+TEST_P(Started, PooledOperationsForget) { EXPECT_EQ(run(GetParam(), run_from_one_pool), ""); }
+TEST_P(Started, PlansOutliveTheCache) { EXPECT_EQ(run(GetParam(), run_beyond_the_cache), ""); }
+
 INSTANTIATE_TEST_SUITE_P(Settings, Started,
                          testing::Values(Setting{"one_thread", false, 1, "on"}, Setting{"two_threads", false, 2, "off"}, Setting{"five_threads", false, 5, "on"},
                                          Setting{"two_processes", true, 2, "on"}, Setting{"three_processes", true, 3, "off"}),

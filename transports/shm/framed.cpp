@@ -127,12 +127,18 @@ bool among(const Group& g, const Plan& plan) {
 }
 
 template <Coll coll>
-std::uint64_t post(Group& g, const Args& args, const Plan& plan) {
+void send(Group& g, std::uint64_t q, const Args& args, const Plan& plan) {
   constexpr Flow flow = flow_of(coll);
-  const std::uint64_t q = g.begin(plan, args), header = Group::header_of(q, plan);
+  const std::uint64_t header = Group::header_of(q, plan);
   if (!among<flow.senders>(g, plan)) publish_behind(g, q, header);
   else if constexpr (flow.one_for_all) send_one(g, q, header, coll == Coll::bcast ? args.recv : args.send, plan.bytes);
   else send_each(g, q, header, args.send, plan.bytes);
+}
+
+template <Coll coll>
+std::uint64_t post(Group& g, const Args& args, const Plan& plan) {
+  const std::uint64_t q = g.begin_free(plan, args);
+  send<coll>(g, q, args, plan);
   return q;
 }
 
@@ -158,7 +164,9 @@ void complete(Group& g, std::uint64_t q, const Args& args, const Plan& plan) {
 
 template <Coll coll>
 void run(Group& g, const Args& args, const Plan& plan) {
-  complete<coll>(g, post<coll>(g, args, plan), args, plan);
+  const std::uint64_t q = g.begin(plan, args);
+  send<coll>(g, q, args, plan);
+  complete<coll>(g, q, args, plan);
 }
 
 template <Coll coll>

@@ -83,11 +83,11 @@ void Group::set_names(std::vector<int> ranks, int size) {
   named_size_ = size;
 }
 
-bool Group::has_free_slot() const {
+bool Group::slot_became_free() {
   const std::uint64_t user = slot_user_[(sequence_ + 1) % slot_count];
-  if (static_cast<std::int64_t>(user - safe_) <= 0) return true;
   for (int r = 0; r < size_; ++r)
     if (r != rank_ && !reached(peers_[static_cast<std::size_t>(r)].control->progress.finished, at_step(user, 0))) return false;
+  wait_for_slot(user);
   return true;
 }
 
@@ -108,7 +108,7 @@ void Group::wait_for_slot(std::uint64_t user) {
   if (broken()) throw Error(Errc::closed, fmt::format("libcoll: the communicator is broken since: {}", broken_));
   wait_all_finished(user);
   // Whoever has finished more is known to have; the least of them counts.
-  std::uint64_t least = sequence_ - 1;
+  std::uint64_t least = sequence_;
   for (int r = 0; r < size_; ++r) {
     if (r == rank_) continue;
     const std::uint64_t done = peer(r).control->progress.finished.load(std::memory_order_acquire) >> step_bits;

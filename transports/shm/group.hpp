@@ -76,10 +76,18 @@ class Group {
 
   // -- The life of one operation.
   std::uint64_t begin(const Plan& plan, const Args& args) {
-    const std::uint64_t q = ++sequence_;
-    std::uint64_t& user = slot_user_[q % slot_count];
+    const std::uint64_t user = slot_user_[(sequence_ + 1) % slot_count];
     if (static_cast<std::int64_t>(user - safe_) > 0) [[unlikely]] wait_for_slot(user);
-    user = q;
+    return begin_free(plan, args);
+  }
+  // Whether begin() would not wait for a peer. Never once something is broken.
+  bool slot_known_free() const { return static_cast<std::int64_t>(slot_user_[(sequence_ + 1) % slot_count] - safe_) <= 0; }
+  // The same after a look at what peers have finished meanwhile; throws if something is broken.
+  bool slot_free() { return slot_known_free() || slot_became_free(); }
+  // Then.
+  std::uint64_t begin_free(const Plan& plan, const Args& args) {
+    const std::uint64_t q = ++sequence_;
+    slot_user_[q % slot_count] = q;
     current_ = &plan;
     timeout_s_ = args.timeout_s;
     control_->records[q % slot_count].call = plan.call;
@@ -124,8 +132,6 @@ class Group {
   }
   // Whether rank r's descriptor of q is there (whatever r called).
   bool has_posted(std::uint64_t q, int r) { return reached(slot(q, r).header, q << 32); }
-  // Whether begin() would wait for a peer.
-  bool has_free_slot() const;
   // Everybody's descriptor of q has been seen: all have finished q - 1.
   void saw_all(std::uint64_t q) { safe_ = q - 1; }
 
@@ -206,6 +212,7 @@ class Group {
   bool staging_idle() const;
   void wait_all_finished(std::uint64_t q);
   void wait_for_slot(std::uint64_t user);
+  bool slot_became_free();
   std::uint64_t wait_slot_header(std::uint64_t q, int r);  // whatever r called
   [[gnu::noinline]] void spin_for_slot(Slot&, std::uint64_t q, int r, std::uint64_t want);
   void wait_slowly(const std::atomic<std::uint64_t>& word, std::uint64_t value, bool header, int r);

@@ -286,7 +286,8 @@ Native find_native(const Call& c, const Group& g) {
     case Coll::allreduce:
       if (bytes <= inline_bytes && c.op != Op::custom && c.algorithm != detail::Algorithm::sliced) {
         if (wants_grouped(c, g)) return {allreduce_grouped, "grouped"};
-        return {g.size() == 2 ? allreduce_pair : allreduce_inline, "inline", post_inline, complete_inline};
+        if (g.size() == 2) return {allreduce_pair, "inline", post_inline, complete_pair};
+        return {allreduce_inline, "inline", post_inline, complete_inline};
       }
       if (one) return framed(c.coll);
       return wants_direct(c, g, bytes) ? Native{run_allreduce_direct, "direct"} : Native{run_allreduce_sliced, "sliced"};

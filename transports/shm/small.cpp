@@ -27,14 +27,36 @@ inline void copy_small(void* to, const void* from, std::uint64_t n) {
   }
 }
 
+inline void announce(Group& g, std::uint64_t q, const Plan& plan) {
+  Slot& mine = g.slot(q);
+  mine.source = Where::nowhere;
+  g.publish(mine, Group::header_of(q, plan));
+}
+
+inline void send_inline(Group& g, std::uint64_t q, std::uint64_t header, const Args& args, const Plan& plan) {
+  Slot& mine = g.slot(q);
+  copy_small(mine.payload, args.send, plan.bytes);
+  mine.source = Where::inlined;
+  g.publish(mine, header);
+}
+
+// Of two ranks: without a loop and with as few loads as it takes.
+inline void reduce_pair(Group& g, std::uint64_t q, std::uint64_t header, const Args& args, const Plan& plan) {
+  const std::size_t me = static_cast<std::size_t>(g.rank());
+  const void* operands[2];
+  operands[me] = g.slot(q).payload;
+  operands[1 - me] = g.wait_slot(q, static_cast<int>(1 - me), header).payload;
+  plan.reduce_small(args.recv, operands, 2, static_cast<std::size_t>(plan.call.count), 2);
+  g.saw_all(q);
+  g.finish(q);
+}
+
 }  // namespace
 
 // Everybody stores a line, everybody reads all lines: one hop.
 std::uint64_t post_barrier(Group& g, const Args& args, const Plan& plan) {
-  const std::uint64_t q = g.begin(plan, args);
-  Slot& mine = g.slot(q);
-  mine.source = Where::nowhere;
-  g.publish(mine, Group::header_of(q, plan));
+  const std::uint64_t q = g.begin_free(plan, args);
+  announce(g, q, plan);
   return q;
 }
 
@@ -45,15 +67,16 @@ void complete_barrier(Group& g, std::uint64_t q, const Args&, const Plan& plan) 
   g.finish(q);
 }
 
-void barrier_flat(Group& g, const Args& args, const Plan& plan) { complete_barrier(g, post_barrier(g, args, plan), args, plan); }
+void barrier_flat(Group& g, const Args& args, const Plan& plan) {
+  const std::uint64_t q = g.begin(plan, args);
+  announce(g, q, plan);
+  complete_barrier(g, q, args, plan);
+}
 
 // The payload travels in the line that announces it: one hop, no acknowledgement.
 std::uint64_t post_inline(Group& g, const Args& args, const Plan& plan) {
-  const std::uint64_t q = g.begin(plan, args);
-  Slot& mine = g.slot(q);
-  copy_small(mine.payload, args.send, plan.bytes);
-  mine.source = Where::inlined;
-  g.publish(mine, Group::header_of(q, plan));
+  const std::uint64_t q = g.begin_free(plan, args);
+  send_inline(g, q, Group::header_of(q, plan), args, plan);
   return q;
 }
 
@@ -67,22 +90,18 @@ void complete_inline(Group& g, std::uint64_t q, const Args& args, const Plan& pl
   g.finish(q);
 }
 
-void allreduce_inline(Group& g, const Args& args, const Plan& plan) { complete_inline(g, post_inline(g, args, plan), args, plan); }
+void allreduce_inline(Group& g, const Args& args, const Plan& plan) {
+  const std::uint64_t q = g.begin(plan, args);
+  send_inline(g, q, Group::header_of(q, plan), args, plan);
+  complete_inline(g, q, args, plan);
+}
 
-// The same for two ranks, without the loop and with as few loads as it takes.
+void complete_pair(Group& g, std::uint64_t q, const Args& args, const Plan& plan) { reduce_pair(g, q, Group::header_of(q, plan), args, plan); }
+
 void allreduce_pair(Group& g, const Args& args, const Plan& plan) {
   const std::uint64_t q = g.begin(plan, args), header = Group::header_of(q, plan);
-  Slot& mine = g.slot(q);
-  copy_small(mine.payload, args.send, plan.bytes);
-  mine.source = Where::inlined;
-  g.publish(mine, header);
-  const std::size_t me = static_cast<std::size_t>(g.rank());
-  const void* operands[2];
-  operands[me] = mine.payload;
-  operands[1 - me] = g.wait_slot(q, static_cast<int>(1 - me), header).payload;
-  plan.reduce_small(args.recv, operands, 2, static_cast<std::size_t>(plan.call.count), 2);
-  g.saw_all(q);
-  g.finish(q);
+  send_inline(g, q, header, args, plan);
+  reduce_pair(g, q, header, args, plan);
 }
 
 }  // namespace libcoll::xport::shm

@@ -1,10 +1,9 @@
 // Request and Persistent: collectives that were started, and that can be started over and over.
-// Like their Comm they belong to one thread at a time. Progress happens inside the library's calls
+// A communicator and its requests belong to one thread at a time, together. Progress happens inside the library's calls
 // (test, wait and every collective of the world), or in a thread (LIBCOLL_PROGRESS_THREAD).
 #pragma once
 
 #include <cstddef>
-#include <memory>
 #include <span>
 #include <utility>
 
@@ -12,17 +11,23 @@
 
 namespace libcoll {
 
-namespace exec { class Queue; struct Operation; }
+namespace exec { struct Operation; }
 
 // One started collective. Movable. Destroying a request that is under way leaves the collective to
 // itself: its buffers must stay until all of the communicator's requests are done, and its errors are lost.
 class LIBCOLL_API Request {
  public:
   Request() noexcept = default;  // done
-  Request(std::shared_ptr<exec::Queue>, exec::Operation*) noexcept;
-  Request(Request&&) noexcept;
-  Request& operator=(Request&&) noexcept;
-  ~Request();
+  explicit Request(exec::Operation* operation) noexcept : operation_(operation) {}
+  Request(Request&& other) noexcept : operation_(std::exchange(other.operation_, nullptr)) {}
+  Request& operator=(Request&& other) noexcept {
+    Request old(std::move(*this));
+    operation_ = std::exchange(other.operation_, nullptr);
+    return *this;
+  }
+  ~Request() {
+    if (operation_ != nullptr) let_go();
+  }
 
   // Whether it is done; moves things on. Throws, once, the Error that the collective ended with.
   bool test();
@@ -31,8 +36,7 @@ class LIBCOLL_API Request {
 
  protected:
   void let_go() noexcept;
-  std::shared_ptr<exec::Queue> queue_;
-  exec::Operation* operation_ = nullptr;
+  exec::Operation* operation_ = nullptr;  // what it needs of its communicator lives as long
 };
 
 // Waits for all, then throws the first Error if there was one.
@@ -48,10 +52,16 @@ LIBCOLL_API std::size_t test_any(std::span<Request>);
 class LIBCOLL_API Persistent {
  public:
   Persistent() noexcept = default;
-  Persistent(std::shared_ptr<exec::Queue>, exec::Operation*) noexcept;
-  Persistent(Persistent&&) noexcept;
-  Persistent& operator=(Persistent&&) noexcept;
-  ~Persistent();
+  explicit Persistent(exec::Operation* operation) noexcept : operation_(operation) {}
+  Persistent(Persistent&& other) noexcept : operation_(std::exchange(other.operation_, nullptr)) {}
+  Persistent& operator=(Persistent&& other) noexcept {
+    Persistent old(std::move(*this));
+    operation_ = std::exchange(other.operation_, nullptr);
+    return *this;
+  }
+  ~Persistent() {
+    if (operation_ != nullptr) let_go();
+  }
 
   // Starts it on what the buffers hold now. The last start must be done.
   void start();
@@ -60,7 +70,6 @@ class LIBCOLL_API Persistent {
 
  private:
   void let_go() noexcept;
-  std::shared_ptr<exec::Queue> queue_;
   exec::Operation* operation_ = nullptr;
 };
 
