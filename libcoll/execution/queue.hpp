@@ -93,6 +93,8 @@ class Queue {
   bool concerned();
   void tell_others(std::uint32_t sequence, std::uint32_t what, int whom);
   void skip_natives();
+  std::uint32_t first_live() const;
+  void abandon_messages(std::uint32_t sequence);
   void break_down(int culprit, const std::string& why);
   bool look_for_lost();
   void watch(Operation&);
@@ -108,6 +110,7 @@ class Queue {
   xport::shm::Group& group_;           // of this host
   const std::uint64_t communicator_;
   std::uint32_t sequence_ = 0;
+  bool abandoned_ = false;             // the messenger was told of an operation
   std::mutex mutex_;
   std::vector<Operation*> pending_;    // in program order
   bool registered_ = false;            // with the engine: others may move it on. Changed by the owner only
