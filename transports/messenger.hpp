@@ -51,6 +51,7 @@ class Messenger {
  public:
   virtual ~Messenger() = default;
   // Never block. Small ones may be done on return. A receive whose message is of another length fails.
+  // A send may wait until the peer has asked for messages of earlier operations of the communicator, never for others.
   virtual void send(int peer, const MessageKey&, const void* data, std::size_t bytes, Transfer&) = 0;
   virtual void recv(int peer, const MessageKey&, void* data, std::size_t bytes, Transfer&) = 0;
   // Moves things on. True if anything happened.
@@ -63,6 +64,11 @@ class Messenger {
   virtual bool take_notice(std::uint64_t communicator, Notice&) = 0;
   // Forgets messages of this communicator that arrived and were never asked for (it was closed or broke).
   virtual void forget(std::uint64_t communicator) = 0;
+  // The operation ended badly on this rank, or on another after it had ended here: nobody will ask for its messages, nor
+  // for any of those before `first_live`, the first that runs or will. What came or comes of them is dropped.
+  virtual void abandon(std::uint64_t communicator, std::uint32_t sequence, std::uint32_t first_live) {
+    (void)communicator, (void)sequence, (void)first_live;
+  }
   // The first peer known to be lost (connection error or keepalive), or -1; and why.
   virtual int lost_peer(std::string* why) const = 0;
   // A descriptor that becomes readable when progress() has something to do; -1: none. Call arm() before

@@ -125,6 +125,8 @@ void Queue::begin(Operation& op) {
     op.run = std::move(op.program->idle.back());
     op.program->idle.pop_back();
   }
+  // What the messenger knows of operations long ago would come true again once their numbers wrap around.
+  if (abandoned_ && sequence_ % (1u << 20) == 0) abandon_messages(first_live() - 1);
   op.run->start(op.args, communicator_, ++sequence_);
   op.stage.store(Stage::schedule, std::memory_order_relaxed);
 }
@@ -133,8 +135,10 @@ void Queue::end(Operation& op, std::exception_ptr error) {
   if (op.run && error != nullptr) {
     skips_.push_back(op.run->sequence());
     if (op.run->native_running()) fiber_->cancel();
+    const std::uint32_t sequence = op.run->sequence();
     op.run->cancel(engine_.messenger());
     op.run.reset();
+    abandon_messages(sequence);
   } else if (op.run) {
     op.program->idle.push_back(std::move(op.run));
   }

@@ -164,6 +164,8 @@ class Queue {
   bool concerned();
   void tell_others(std::uint32_t sequence, std::uint32_t what, int whom);
   void skip_natives();
+  std::uint32_t first_live() const;
+  void abandon_messages(std::uint32_t sequence);
   void break_down(int culprit, const std::string& why);
   bool look_for_lost();
   void watch(Operation&);
@@ -188,6 +190,7 @@ class Queue {
   const std::vector<xport::shm::Group*> groups_;
   const std::uint64_t communicator_;
   std::uint32_t sequence_ = 0;
+  bool abandoned_ = false;             // the messenger was told of an operation
   std::mutex mutex_;
   std::vector<Operation*> pending_;    // in program order
   std::unique_ptr<Fiber> fiber_;

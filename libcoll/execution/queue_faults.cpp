@@ -29,7 +29,22 @@ void Queue::refuse_next() {
   ++sequence_;
   skips_.push_back(sequence_);
   skip_natives();
+  abandon_messages(sequence_);
   tell_others(sequence_, gave_up, rank_);
+}
+
+// What peers have sent or still send for it would else count against them for ever (docs/adr/0008).
+void Queue::abandon_messages(std::uint32_t sequence) {
+  if (engine_.messenger() == nullptr) return;
+  engine_.messenger()->abandon(communicator_, sequence, first_live());
+  abandoned_ = true;
+}
+
+std::uint32_t Queue::first_live() const {
+  std::uint32_t first = sequence_ + 1;
+  for (const Operation* op : pending_)
+    if (op->run != nullptr && !op->done() && static_cast<std::int32_t>(op->run->sequence() - first) < 0) first = op->run->sequence();
+  return first;
 }
 
 // Native operations of schedules that ended badly are over here, too. Numbers only grow, so earlier schedules go first.
@@ -114,7 +129,11 @@ bool Queue::heed_notices() {
     break_down(whom, error.what());
     untold_ = std::make_exception_ptr(error);
   }
-  std::erase_if(notices_, [&](const xport::Notice& n) { return static_cast<std::int32_t>(n.sequence - sequence_) <= 0; });
+  std::erase_if(notices_, [&](const xport::Notice& n) {
+    if (static_cast<std::int32_t>(n.sequence - sequence_) > 0) return false;
+    abandon_messages(n.sequence);  // it may have ended well here
+    return true;
+  });
   return any;
 }
 

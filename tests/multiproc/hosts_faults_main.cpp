@@ -186,13 +186,8 @@ std::vector<Stream> streams(int rounds) {
 Outcome call_forever(Comm& world, const Stream& s) {
   Args x(world, s.count);
   // The victim's clock may run from here on, when others are still inside.
-  // Leaves of a reduce or gather would run ahead of the root without limit, and drown it: a barrier now and
-  // then, as in any program (docs/adr/0006, what is not guaranteed).
   return outcome_of([&] {
-    for (int i = 0;; ++i) {
-      if (i % 64 == 0) world.barrier();
-      call(world, s.which, x);
-    }
+    for (;;) call(world, s.which, x);
   });
 }
 
@@ -222,7 +217,6 @@ void left(const Stream& s) {
   Comm world = new_world(60);
   if (me == s.victim) {
     Args x(world, s.count);
-    world.barrier();
     for (int i = 0; i < s.delay_ms; ++i) call(world, s.which, x);
     if (s.delay_ms % 2 == 0) _exit(0);
     return;

@@ -1,5 +1,6 @@
 #include "transports/ucx/matching.hpp"
 
+#include <algorithm>
 #include <bit>
 #include <new>
 
@@ -91,6 +92,13 @@ bool MatchTable::remove(Entry* e) {
   return false;
 }
 
+std::size_t MatchTable::count(Entry::Kind kind) const {
+  std::size_t n = 0;
+  for (const Entry* e : buckets_)
+    for (; e != nullptr; e = e->next) n += e->kind == kind;
+  return n;
+}
+
 void MatchTable::grow() {
   std::vector<Entry*> old(buckets_.size() * 2);
   old.swap(buckets_);
@@ -109,6 +117,17 @@ void Forgotten::add(std::uint64_t communicator) {
   if (order_.size() <= limit) return;
   ids_.erase(order_.front());
   order_.pop_front();
+}
+
+Abandoned& Abandoned::add(std::uint32_t sequence, std::uint32_t first_live) {
+  first_live_ = first_live;
+  later_.push_back(sequence);
+  std::erase_if(later_, [&](std::uint32_t s) { return before_live(s); });
+  return *this;
+}
+
+bool Abandoned::contains(std::uint32_t sequence) const {
+  return before_live(sequence) || std::find(later_.begin(), later_.end(), sequence) != later_.end();
 }
 
 }  // namespace libcoll::xport::ucx

@@ -16,20 +16,20 @@ namespace libcoll::xport::ucx {
 
 // What precedes every message. Ranks of a job share the byte order.
 struct Header {
-  enum Kind : std::uint16_t { data, goodbye, goodbye_seen, withdrawn, notice };
+  enum Kind : std::uint16_t { data, goodbye, goodbye_seen, withdrawn, notice, credit, unlimited };
   std::uint64_t communicator = 0;  // goodbye: the number of data messages sent before it
   std::uint32_t sequence = 0;
   std::uint32_t message = 0;       // notice: its word
   std::uint32_t source = 0;  // rank
   std::uint32_t signature = 0;
   std::uint32_t kind = data;
-  std::uint32_t unused = 0;
+  std::uint32_t consumed = 0;  // data and credit: of what the receiver sent in this communicator (flow.hpp)
 };
 static_assert(sizeof(Header) == 32);
 
 // A transfer that waits, a message that waits, or both once they have met.
 struct Entry {
-  enum class Kind : std::uint8_t { posted, arrived, sending, receiving, control };
+  enum class Kind : std::uint8_t { posted, arrived, waiting, sending, receiving, control };  // waiting: for credit
   enum class Payload : std::uint8_t { none, pooled, held, rendezvous };  // of an arrived one; held: in UCX's memory
   Header header;                  // as sent, or as expected
   Kind kind = Kind::posted;
@@ -42,7 +42,7 @@ struct Entry {
   void* owner = nullptr;          // the messenger
   void* data = nullptr;           // user's buffer; payload, or UCX's descriptor, of an arrived one
   std::size_t bytes = 0;
-  Entry* next = nullptr;          // in its bucket or in the free list
+  Entry* next = nullptr;          // in its bucket, in the free list, or among those that wait
   Entry* left = nullptr;          // in the list of those in flight
   Entry* right = nullptr;
 };
@@ -77,6 +77,7 @@ class MatchTable {
   // The oldest of this kind from this peer, taken out; or null.
   Entry* take(Entry::Kind, const Header& key, int peer);
   bool remove(Entry*);
+  std::size_t count(Entry::Kind) const;
   // Takes out all for which `which` holds and hands them to `to`.
   template <class Which, class To>
   void extract(const Which& which, const To& to) {
@@ -111,6 +112,20 @@ class Forgotten {
   static constexpr std::size_t limit = 4096;
   std::unordered_set<std::uint64_t> ids_;
   std::deque<std::uint64_t> order_;
+};
+
+// Operations of one communicator that are over on this rank although messages of them may still come: those that ended
+// badly, and all before the first that still runs.
+class Abandoned {
+ public:
+  // `first_live`: of the operations that run or will.
+  Abandoned& add(std::uint32_t sequence, std::uint32_t first_live);
+  bool contains(std::uint32_t sequence) const;
+
+ private:
+  bool before_live(std::uint32_t sequence) const { return static_cast<std::int32_t>(sequence - first_live_) < 0; }
+  std::uint32_t first_live_ = 0;
+  std::vector<std::uint32_t> later_;
 };
 
 }  // namespace libcoll::xport::ucx

@@ -7,9 +7,11 @@
 #include <functional>
 #include <mutex>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "transports/messenger.hpp"
+#include "transports/ucx/flow.hpp"
 #include "transports/ucx/matching.hpp"
 #include "transports/ucx/ucx_worker.hpp"
 
@@ -32,17 +34,29 @@ class UcxMessenger final : public Messenger {
   void notify(int peer, const Notice&) override;
   bool take_notice(std::uint64_t communicator, Notice&) override;
   void forget(std::uint64_t communicator) override;
+  void abandon(std::uint64_t communicator, std::uint32_t sequence, std::uint32_t first_live) override;
   int lost_peer(std::string* why) const override;
   int event_fd() const override { return worker_.event_fd(); }
   bool arm() override;
   Traffic traffic(int peer) const override;
   std::string text() const override;
 
+  // For tests: of what this rank sends to the peer in the communicator, and of the messenger.
+  struct FlowState {
+    bool known = false;            // the communicator, with this peer
+    std::uint32_t unconsumed = 0;  // units started, not known to be consumed
+    bool waiting = false;
+    std::uint64_t credits_sent = 0;  // messages that carried nothing else, to anybody
+    std::size_t kept = 0;            // early messages, from anybody
+  };
+  FlowState flow_state(int peer, std::uint64_t communicator) const;
+
  private:
   struct Peer {
+    Peer(UcxMessenger* of, int with) : owner(of), rank(with), flows(with) {}
     enum class State : std::uint8_t { unused, connected, departed, failed };
-    UcxMessenger* owner = nullptr;
-    int rank = -1;
+    UcxMessenger* owner;
+    int rank;
     State state = State::unused;
     ucp_ep_h ep = nullptr;
     std::string why;                           // of departed and failed
@@ -52,12 +66,13 @@ class UcxMessenger final : public Messenger {
     bool knows_we_leave = false;               // it has seen our goodbye and all that we sent before
     std::uint64_t sent = 0, arrived = 0;       // data messages, for the goodbyes
     Traffic traffic;
+    Flows flows;
   };
 
   // -- Transfers (ucx_messenger.cpp)
   Entry* new_entry(Entry::Kind, int peer, const Header&, void* data, std::size_t bytes, Transfer*);
   Header header_of(const MessageKey&, Header::Kind) const;
-  void start_send(Entry*);
+  bool start_send(Entry*);  // false if UCX refused
   void start_rendezvous(Entry*, void* descriptor);
   void started(Entry*, ucs_status_ptr_t result);
   void ended(Entry*, ucs_status_t);
@@ -74,13 +89,26 @@ class UcxMessenger final : public Messenger {
   static void on_received(void* request, ucs_status_t, std::size_t bytes, void* entry);
   bool advance(int limit);
 
+  // -- Flow control (ucx_flow.cpp)
+  void start_data(Flow&, Entry*);
+  void start_or_wait(Flow&, Entry*);
+  void note(Flow&);
+  void heard(const Header&);
+  void consumed(Flow&, std::size_t bytes);
+  bool is_abandoned(const Header&) const;
+  void let_go(int sender, std::uint64_t communicator);
+  void tell(int to, Header::Kind, const Header&);
+  bool settle_flows();
+  void start_waiting(Peer&, Flow&);
+  void end_waiting(Peer&);
+
   // -- Peers (ucx_lifetime.cpp)
   Peer& peer(int rank) { return peers_[static_cast<std::size_t>(rank)]; }
   bool usable(int rank, std::string& why) const;
   // True if there is an endpoint afterwards.
   bool connect(Peer&);
   static void on_error(void* peer, ucp_ep_h, ucs_status_t);
-  // Acts on what callbacks noted: failed endpoints, goodbyes to acknowledge.
+  // Acts on what callbacks noted: failed endpoints, goodbyes to acknowledge, credit.
   bool settle();
   void look_for_end(Peer&);
   void break_connection(Peer&, const std::string& why);
@@ -101,6 +129,15 @@ class UcxMessenger final : public Messenger {
   Entry* in_flight_ = nullptr;              // known to UCX
   std::vector<Peer> peers_;
   std::vector<int> failing_, acknowledge_;  // ranks, noted in callbacks
+  std::unordered_map<std::uint64_t, Abandoned> abandoned_;  // by communicator
+  std::vector<Flow*> due_;                  // credit is owed, or sends that wait may go
+  struct Excuse {
+    int peer;
+    std::uint64_t communicator;
+    bool operator==(const Excuse&) const = default;
+  };
+  std::vector<Excuse> excuses_;             // whoever sends to a forgotten communicator needs no credit any more
+  std::uint64_t credits_sent_ = 0;
   std::vector<void*> closings_;             // UCX's requests
   int lost_ = -1;
   std::vector<Notice> notices_;

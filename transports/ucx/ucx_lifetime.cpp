@@ -17,13 +17,11 @@ using detail::failure;
 using detail::Result;
 
 UcxMessenger::UcxMessenger(int rank, Worker worker, std::vector<std::vector<char>> addresses, const UcxOptions& options)
-    : rank_(rank), options_(options), addresses_(std::move(addresses)), peers_(addresses_.size()), worker_(std::move(worker)) {
+    : rank_(rank), options_(options), addresses_(std::move(addresses)), worker_(std::move(worker)) {
+  peers_.reserve(addresses_.size());  // UCX has pointers to them
+  for (std::size_t r = 0; r < addresses_.size(); ++r) peers_.emplace_back(this, static_cast<int>(r));
   failing_.reserve(peers_.size());
   acknowledge_.reserve(peers_.size());
-  for (std::size_t r = 0; r < peers_.size(); ++r) {
-    peers_[r].owner = this;
-    peers_[r].rank = static_cast<int>(r);
-  }
 }
 
 bool UcxMessenger::usable(int rank, std::string& why) const {
@@ -79,6 +77,7 @@ bool UcxMessenger::settle() {
     p.why = fmt::format("rank {} has closed its world", p.rank);
     if (connected) send_control(p, Header::goodbye_seen, {});
     end_receives(p);
+    end_waiting(p);
   }
   while (!failing_.empty()) {
     Peer& p = peer(failing_.back());
@@ -87,7 +86,7 @@ bool UcxMessenger::settle() {
     if (p.state == Peer::State::departed) close_endpoint(p);
     else break_connection(p, fmt::format("rank {} was lost: {}", p.rank, ucs_status_string(p.failing)));
   }
-  return any;
+  return settle_flows() || any;
 }
 
 // Ends all that is pending with this peer. Sends and receives that UCX has begun are ended by UCX, in callbacks.
@@ -97,6 +96,7 @@ void UcxMessenger::break_connection(Peer& p, const std::string& why) {
   p.why = why;
   if (lost_ < 0) lost_ = p.rank;
   end_receives(p);
+  end_waiting(p);
   close_endpoint(p);
 }
 
@@ -133,6 +133,7 @@ bool UcxMessenger::closings_done() {
 void UcxMessenger::send_control(Peer& p, Header::Kind kind, Header h) {
   h.source = static_cast<std::uint32_t>(rank_);
   h.kind = kind;
+  credits_sent_ += kind == Header::credit || kind == Header::unlimited;
   start_send(new_entry(Entry::Kind::control, p.rank, h, nullptr, 0, nullptr));
 }
 
@@ -153,6 +154,7 @@ UcxMessenger::~UcxMessenger() {
   table_.extract([](const Entry& e) { return e.kind == Entry::Kind::posted; },
                  [&](Entry* e) { finish(e, "the receive was pending when its messenger closed"); });
   for (Peer& p : peers_) {
+    p.flows.each([&](Flow& f) { start_waiting(p, f); });
     if (p.state != Peer::State::connected || p.failing != UCS_OK) continue;
     Header h;
     h.communicator = p.sent;

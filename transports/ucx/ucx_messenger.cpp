@@ -76,7 +76,7 @@ void UcxMessenger::finish(Entry* e, const std::string& error) {
 
 // -- Starting and ending what UCX does
 
-void UcxMessenger::start_send(Entry* e) {
+bool UcxMessenger::start_send(Entry* e) {
   ucp_request_param_t param{};
   param.op_attr_mask = UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA | UCP_OP_ATTR_FIELD_MEMORY_TYPE;
   param.cb.send = on_sent;
@@ -87,6 +87,7 @@ void UcxMessenger::start_send(Entry* e) {
   const auto r = ucp_am_send_nbx(peer(e->peer).ep, message_id, &e->header, sizeof e->header, e->data, e->bytes, &param);
   if (UCS_PTR_IS_ERR(r) && e->kind == Entry::Kind::sending) --peer(e->peer).sent;
   started(e, r);
+  return !UCS_PTR_IS_ERR(r);
 }
 
 void UcxMessenger::start_rendezvous(Entry* e, void* descriptor) {
@@ -164,7 +165,16 @@ ucs_status_t UcxMessenger::arrived(const Header& h, void* data, std::size_t byte
   ++p.arrived;
   look_for_end(p);
   Entry* const posted = table_.take(Entry::Kind::posted, h, p.rank);
-  if (posted == nullptr) return forgotten_.contains(h.communicator) ? UCS_OK : keep(h, data, bytes, attributes);
+  if (posted == nullptr && forgotten_.contains(h.communicator)) {
+    let_go(p.rank, h.communicator);
+    return UCS_OK;
+  }
+  Flow& f = p.flows.of(h.communicator);
+  f.hear(h.consumed);
+  if (f.waiting()) note(f);
+  if (posted == nullptr && !is_abandoned(h)) return keep(h, data, bytes, attributes);
+  consumed(f, bytes);
+  if (posted == nullptr) return UCS_OK;
   if (!same_call(posted, h, bytes)) return UCS_OK;
   if ((attributes & UCP_AM_RECV_ATTR_FLAG_RNDV) != 0) {
     start_rendezvous(posted, data);
@@ -196,6 +206,7 @@ void UcxMessenger::drop(Entry* e) {
 }
 
 void UcxMessenger::deliver(Entry* posted, Entry* arrived) {
+  consumed(peer(arrived->peer).flows.of(arrived->header.communicator), arrived->bytes);
   if (!same_call(posted, arrived->header, arrived->bytes)) return drop(arrived);
   if (arrived->payload == Entry::Payload::rendezvous) {
     void* const descriptor = arrived->data;
@@ -220,7 +231,12 @@ ucs_status_t UcxMessenger::control_arrived(const Header& h) {
     any_notice_.store(true, std::memory_order_release);
   } else if (h.kind == Header::withdrawn) {
     // Its sender gave up; if it is being received already, that ends by itself.
-    if (Entry* const e = table_.take(Entry::Kind::arrived, h, p.rank); e != nullptr) drop(e);
+    if (Entry* const e = table_.take(Entry::Kind::arrived, h, p.rank); e != nullptr) {
+      consumed(p.flows.of(h.communicator), e->bytes);
+      drop(e);
+    }
+  } else if (h.kind == Header::credit || h.kind == Header::unlimited) {
+    heard(h);
   }
   return UCS_OK;
 }
@@ -232,15 +248,18 @@ void UcxMessenger::send(int to, const MessageKey& key, const void* data, std::si
   Entry* const e = new_entry(Entry::Kind::sending, to, header_of(key, Header::data), const_cast<void*>(data), bytes, &t);
   if (std::string why; !usable(to, why)) return finish(e, why);
   if (!connect(peer(to))) return finish(e, peer(to).why);
-  start_send(e);
+  start_or_wait(peer(to).flows.of(key.communicator), e);
 }
 
 void UcxMessenger::recv(int from, const MessageKey& key, void* data, std::size_t bytes, Transfer& t) {
   const std::lock_guard lock(mutex_);
   Entry* const e = new_entry(Entry::Kind::posted, from, header_of(key, Header::data), data, bytes, &t);
   // What arrived before its sender left or died is as good as any.
-  if (Entry* const early = from >= 0 && from < static_cast<int>(peers_.size()) ? table_.take(Entry::Kind::arrived, e->header, from) : nullptr)
-    return deliver(e, early);
+  if (Entry* const early = from >= 0 && from < static_cast<int>(peers_.size()) ? table_.take(Entry::Kind::arrived, e->header, from) : nullptr) {
+    deliver(e, early);
+    settle_flows();
+    return;
+  }
   if (std::string why; !usable(from, why)) return finish(e, why);
   // An endpoint, although nothing is sent: without one nobody would tell that the peer died.
   if (!connect(peer(from))) return finish(e, peer(from).why);
@@ -265,6 +284,10 @@ void UcxMessenger::cancel(Transfer& t) {
   const std::string text = fmt::format("the transfer with rank {} was cancelled", e->peer);
   if (e->kind == Entry::Kind::posted) {
     table_.remove(e);
+    return finish(e, text);
+  }
+  if (e->kind == Entry::Kind::waiting) {
+    peer(e->peer).flows.of(e->header.communicator).remove(e);
     return finish(e, text);
   }
   // UCX cannot stop an active message. One that nobody asks for is let go by the receiver; one that moves will end.
@@ -299,14 +322,6 @@ bool UcxMessenger::take_notice(std::uint64_t communicator, Notice& out) {
   return true;
 }
 
-void UcxMessenger::forget(std::uint64_t communicator) {
-  const std::lock_guard lock(mutex_);
-  forgotten_.add(communicator);
-  table_.extract([&](const Entry& e) { return e.kind == Entry::Kind::arrived && e.header.communicator == communicator; },
-                 [&](Entry* e) { drop(e); });
-  std::erase_if(notices_, [&](const Notice& n) { return n.communicator == communicator; });
-}
-
 int UcxMessenger::lost_peer(std::string* why) const {
   const std::lock_guard lock(mutex_);
   if (why != nullptr && lost_ >= 0) *why = peers_[static_cast<std::size_t>(lost_)].why;
@@ -315,7 +330,7 @@ int UcxMessenger::lost_peer(std::string* why) const {
 
 bool UcxMessenger::arm() {
   const std::lock_guard lock(mutex_);
-  return worker_.event_fd() >= 0 && failing_.empty() && acknowledge_.empty() && ucp_worker_arm(worker_.get()) == UCS_OK;
+  return worker_.event_fd() >= 0 && failing_.empty() && acknowledge_.empty() && due_.empty() && excuses_.empty() && ucp_worker_arm(worker_.get()) == UCS_OK;
 }
 
 Traffic UcxMessenger::traffic(int of) const {
