@@ -82,6 +82,10 @@ bool UcxMessenger::start_send(Entry* e) {
   param.cb.send = on_sent;
   param.user_data = e;
   param.memory_type = UCS_MEMORY_TYPE_HOST;
+  if (worker_.eager_max() != 0) {
+    param.op_attr_mask |= UCP_OP_ATTR_FIELD_FLAGS;
+    param.flags = e->bytes <= worker_.eager_max() ? UCP_AM_SEND_FLAG_EAGER : UCP_AM_SEND_FLAG_RNDV;
+  }
   e->starting = true;
   if (e->kind == Entry::Kind::sending) ++peer(e->peer).sent;
   const auto r = ucp_am_send_nbx(peer(e->peer).ep, message_id, &e->header, sizeof e->header, e->data, e->bytes, &param);

@@ -48,10 +48,9 @@ std::string environment(const char* name) {
 // UCX's own keepalive sends a little data. RDMA notices by it that the peer is gone; over TCP it does harm: the kernel's
 // keepalive, which gives up after seconds, is off while data waits for an acknowledgement, and retransmission gives up
 // after a quarter of an hour (UCX 1.13.1, Linux 6; tests/support/hosts: hosts_ring 2 vanish idle).
-// Segments of 512 KiB over TCP in place of 8 KiB: fewer system calls; 64 KiB to 1 MiB take half the time.
-Result<void> set_defaults(ucp_config_t* config, double seconds) {
-  std::error_code none;
-  const bool rdma = std::filesystem::directory_iterator("/sys/class/infiniband", none) != std::filesystem::directory_iterator();
+// Over TCP in place of segments of 8 KiB: such as hold an eager message whole. Fewer system calls, and no assembling:
+// 64 KiB to 1 MiB take half the time. Few at a time, as each costs its size.
+Result<void> set_defaults(ucp_config_t* config, double seconds, bool rdma) {
   const std::string interval = fmt::format("{}ms", std::max(1L, static_cast<long>(seconds * 1000)));
   // UCX 1.13 knows a transport's settings without their prefix, later ones with it; each warns of the other's.
   unsigned major = 0, minor = 0, patch = 0;
@@ -62,8 +61,10 @@ Result<void> set_defaults(ucp_config_t* config, double seconds) {
       {"UCX_TCP_KEEPIDLE", {prefix + "KEEPIDLE", interval}},
       {"UCX_TCP_KEEPINTVL", {prefix + "KEEPINTVL", "1s"}},
       {"UCX_TCP_KEEPCNT", {prefix + "KEEPCNT", "3"}},
-      {"UCX_TCP_TX_SEG_SIZE", {prefix + "TX_SEG_SIZE", "512k"}},
-      {"UCX_TCP_RX_SEG_SIZE", {prefix + "RX_SEG_SIZE", "512k"}}};
+      {"UCX_TCP_TX_SEG_SIZE", {prefix + "TX_SEG_SIZE", "1088k"}},
+      {"UCX_TCP_RX_SEG_SIZE", {prefix + "RX_SEG_SIZE", "1088k"}},
+      {"UCX_TCP_TX_BUFS_GROW", {prefix + "TX_BUFS_GROW", "2"}},
+      {"UCX_TCP_RX_BUFS_GROW", {prefix + "RX_BUFS_GROW", "2"}}};
   for (const auto& [variable, setting] : settings) {
     if (!environment(variable).empty()) continue;
     if (const auto s = ucp_config_modify(config, setting.first.c_str(), setting.second.c_str()); s != UCS_OK)
@@ -101,7 +102,10 @@ Result<Worker> Worker::open(const UcxOptions& options) {
     if (const auto s = ucp_config_modify(config.get(), "TLS", transports.c_str()); s != UCS_OK)
       return ucx_failure("leaving shared memory out", s);
   }
-  if (const auto r = set_defaults(config.get(), options.keepalive_s); !r) return tl::make_unexpected(r.error());
+  std::error_code none;
+  const bool rdma = std::filesystem::directory_iterator("/sys/class/infiniband", none) != std::filesystem::directory_iterator();
+  if (const auto r = set_defaults(config.get(), options.keepalive_s, rdma); !r) return tl::make_unexpected(r.error());
+  if (!rdma && environment("UCX_RNDV_THRESH").empty()) w.eager_max_ = tcp_eager_max;
 
   ucp_params_t params{};
   params.field_mask = UCP_PARAM_FIELD_FEATURES;

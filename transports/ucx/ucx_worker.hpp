@@ -14,6 +14,10 @@ namespace libcoll::xport::ucx {
 // The value for UCX's TLS that leaves shared memory out of what the user chose ("all" by default): "^sm", "tcp,rc".
 std::string without_shared_memory(const std::string& transports);
 
+// Over TCP alone, of a message in bytes. Rendezvous needs a round trip more and the sender's next call: UCX's own choice of
+// 64 KiB costs half the speed up to 256 KiB. Beyond, the copy out of the segment costs more.
+inline constexpr std::size_t tcp_eager_max = std::size_t{1} << 20;
+
 class Worker {
  public:
   static detail::Result<Worker> open(const UcxOptions&);
@@ -27,6 +31,8 @@ class Worker {
   ucp_worker_h get() const { return worker_; }
   // -1 where no transport can wake a sleeper.
   int event_fd() const { return event_fd_; }
+  // Messages up to this length go at once, longer ones when they are asked for; 0: as UCX chooses.
+  std::size_t eager_max() const { return eager_max_; }
   detail::Result<std::vector<char>> address() const;
 
  private:
@@ -35,10 +41,12 @@ class Worker {
     std::swap(context_, other.context_);
     std::swap(worker_, other.worker_);
     std::swap(event_fd_, other.event_fd_);
+    std::swap(eager_max_, other.eager_max_);
   }
   ucp_context_h context_ = nullptr;
   ucp_worker_h worker_ = nullptr;
   int event_fd_ = -1;
+  std::size_t eager_max_ = 0;
 };
 
 // "tcp/eth0, rc_mlx5/mlx5_0:1": what this endpoint uses; empty if UCX doesn't tell.
