@@ -71,6 +71,7 @@ void Engine::thread_body() {
 double Idler::waited_s() const { return rounds_ == 0 ? 0 : std::chrono::duration<double>(Clock::now() - start_).count(); }
 
 void Idler::rest(bool progressed, bool network_only) {
+  slept_ = false;
   if (progressed) {
     rounds_ = 0;
     return;
@@ -87,6 +88,7 @@ void Idler::rest(bool progressed, bool network_only) {
     sched_yield();
     return;
   }
+  slept_ = true;
   xport::Messenger* messenger = engine_.messenger();
   constexpr int network_ms = 10, otherwise_us = 100;
   if (network_only && messenger != nullptr && messenger->event_fd() >= 0 && hook.function == nullptr) {

@@ -63,11 +63,13 @@ class Idler {
   // After a round; `network_only`: nothing in shared memory can move the caller on.
   void rest(bool progressed, bool network_only);
   double waited_s() const;
+  bool slept() const { return slept_; }  // in the last round
 
  private:
   using Clock = std::chrono::steady_clock;
   Engine& engine_;
   int rounds_ = 0;
+  bool slept_ = false;
   Clock::time_point start_{};
 };
 

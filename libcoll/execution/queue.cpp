@@ -146,6 +146,15 @@ void Queue::end(Operation& op, std::exception_ptr error) {
   op.stage.store(Stage::done, std::memory_order_release);
 }
 
+// A round of the waiting loop takes longer than a poll: while only a message can move the call on, several in a row.
+bool Queue::listen(const Run& run) {
+  constexpr int most = 16;
+  const bool patient = run.waits_for_network_only() && !run.native_ready() && engine_.waiting().spins > most;
+  for (int polls = patient ? most : 1; polls > 0; --polls)
+    if (engine_.messenger()->progress()) return true;
+  return false;
+}
+
 // `natives_free`: no operation before this one has native steps left; so for those behind it afterwards.
 bool Queue::advance(Operation& op, bool& natives_free) {
   try {
@@ -177,7 +186,7 @@ bool Queue::advance(Operation& op, bool& natives_free) {
         // else runs its native steps on its own stack (wait_until_done).
         const bool alone = &op == &blocking_ && !engine_.busy();
         const bool listens = op.run->has_transfers() || (op.run->native_running() && engine_.messenger() != nullptr);
-        bool any = alone && listens && engine_.messenger()->progress();
+        bool any = alone && listens && listen(*op.run);
         any |= op.run->advance(engine_.messenger(), natives_free && (!alone || !op.run->may_block()) ? &fiber() : nullptr);
         if (any) op.looks = 0;
         natives_free = natives_free && !op.run->natives_left();
@@ -308,10 +317,12 @@ void Queue::wait_until_done(Operation& op) {
     if (&op != &blocking_ || engine_.busy()) any |= engine_.progress(this);
     else any |= run_native_here(op);
     if (op.over()) return;
-    if (!any && ++idle_rounds % 256 == 0 && look_for_lost()) continue;
-    // Waits inside native steps have the same limit, and know for whom they wait.
-    if (op.run && op.run->first_missing() >= 0 && idler.waited_s() > limit_s(op))
-      fail(op, std::make_exception_ptr(Error(Errc::timeout, op.run->stuck(limit_s(op)), op.run->first_missing())));
+    if (!any && (++idle_rounds % 64 == 0 || idler.slept())) {
+      if (look_for_lost()) continue;
+      // Waits inside native steps have the same limit, and know for whom they wait.
+      if (op.run && op.run->first_missing() >= 0 && idler.waited_s() > limit_s(op))
+        fail(op, std::make_exception_ptr(Error(Errc::timeout, op.run->stuck(limit_s(op)), op.run->first_missing())));
+    }
     network_only = std::all_of(pending_.begin(), pending_.end(), [](const Operation* p) {
       return p->stage.load(std::memory_order_relaxed) == Stage::schedule && p->run->waits_for_network_only();
     });

@@ -161,6 +161,7 @@ class Queue {
   void fail(Operation&, std::exception_ptr);
   bool heed_notices();
   bool run_native_here(Operation&);
+  bool listen(const Run&);
   bool concerned();
   void tell_others(std::uint32_t sequence, std::uint32_t what, int whom);
   void skip_natives();

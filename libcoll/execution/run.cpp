@@ -208,7 +208,7 @@ bool Run::run_natives(Fiber& fiber) {
     complete(natives_[next_native_++]);
     return true;
   }
-  if (!natives_left() || fiber.busy() || needs_[natives_[next_native_]] != 0) return false;
+  if (!native_ready() || fiber.busy()) return false;
   native_running_ = true;
   fiber.start([this, &fiber] {
     const std::uint32_t now = natives_[next_native_];
@@ -238,7 +238,7 @@ bool Run::may_block() const {
 }
 
 bool Run::run_native_blocking(const xport::shm::Group::Hook& listen) {
-  if (!may_block() || !natives_left() || needs_[natives_[next_native_]] != 0) return false;
+  if (!native_ready() || !may_block()) return false;
   const std::uint32_t step = natives_[next_native_];
   const Native& n = program_->natives[program_->native_of[step]];
   n.plan.group->align(first_native(sequence_));

@@ -30,6 +30,7 @@ class Run {
   bool has_transfers() const { return !inflight_.empty(); }
   bool finished() const { return ended_; }
   bool natives_left() const { return next_native_ < natives_.size(); }
+  bool native_ready() const { return natives_left() && needs_[natives_[next_native_]] == 0; }
   bool may_block() const;  // nothing is in flight that needs this rank's help
   // Runs its next native step to the end, on the caller's stack and with the group's own way of waiting: for
   // blocking calls that have nothing else to do meanwhile. `listen` is called while it waits. False if
