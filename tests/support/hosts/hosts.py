@@ -48,6 +48,7 @@ def parse_arguments():
   run.add_argument("--placement", default="block", help="block, round-robin, or the host of each rank: 0,1,1,0")
   run.add_argument("--launcher", choices=["env", "openmpi"], default="env")
   run.add_argument("--rate", help="of each host's link, both ways, as tc spells it: 1gbit")
+  run.add_argument("--own-cpus", action="store_true", help="each host has its share of the CPUs, as real ones do")
   run.add_argument("--delay", help="added by each host's link to what it sends, as tc spells it: 100us (needs netem)")
   run.add_argument("--timeout", type=float, default=120, help="seconds")
   run.add_argument("--grace", type=float, default=5, help="seconds that ranks have to end after one failed")
@@ -120,7 +121,7 @@ def outside():
 # -- Inside
 
 class Hosts:
-  def __init__(self, count, rate, delay):
+  def __init__(self, count, rate, delay, own_cpus):
     tool = os.environ.pop(INNER)
     self.names = [f"lch{tool}-{h}" for h in range(count)]
     self.addresses = [f"{NETWORK}.{h + 1}" for h in range(count)]
@@ -132,7 +133,7 @@ class Hosts:
     # A host sees its own network devices in /sys (UCX looks for them there), and the cgroups of all.
     os.makedirs("/run/cgroup")
     sh("mount --rbind /sys/fs/cgroup /run/cgroup")
-    script("/run/enter", 'host=$1; shift; exec nsenter --net=/run/netns/$host --uts=/run/uts/$host unshare --mount /run/enter2 "$@"')
+    script("/run/enter", f'host=$1; shift; {choose_cpus(count) if own_cpus else ""} exec $pin nsenter --net=/run/netns/$host --uts=/run/uts/$host unshare --mount /run/enter2 "$@"')
     script("/run/enter2", 'mount -t sysfs sysfs /sys && mount --rbind /run/cgroup /sys/fs/cgroup && exec "$@"')
     sh("ip netns add switch")
     sh("ip -n switch link add bridge type bridge")
@@ -163,6 +164,14 @@ class Hosts:
   def inside(self, h):
     """What to put before a command that is to run on this host."""
     return ["/run/enter", self.names[h]]
+
+
+def choose_cpus(hosts):
+  """Shell text that sets $pin for $host: every host its share of the CPUs, or one of them by turns."""
+  cpus = sorted(os.sched_getaffinity(0))
+  shares = [cpus[h::hosts] if hosts <= len(cpus) else [cpus[h % len(cpus)]] for h in range(hosts)]
+  cases = " ".join(f"*-{h}) pin=\"taskset -c {','.join(map(str, share))}\";;" for h, share in enumerate(shares))
+  return f"case $host in {cases} esac;"
 
 
 def script(path, text):
@@ -258,7 +267,7 @@ def main():
   a = parse_arguments()
   if INNER not in os.environ:
     return outside()
-  hosts = Hosts(len(a.ranks), a.rate, a.delay)
+  hosts = Hosts(len(a.ranks), a.rate, a.delay, a.own_cpus)
   return run_env(hosts, a) if a.launcher == "env" else run_openmpi(hosts, a)
 
 
