@@ -35,7 +35,7 @@ struct Work {
   int ranks = 1;               // that take part in one group or team
   double rounds = 0;           // messages one after the other; native operations: how many
   double sent = 0;             // elements that pass through the busiest rank; native: elements of the operation
-  double reduced = 0;          // elements that the busiest rank combines (two operands: one per element)
+  double reduced = 0;          // elements that the busiest rank combines (two operands: one per element) or copies
   int flows = 1;               // how many ranks of one host send at once (slices)
 };
 

@@ -27,10 +27,10 @@ namespace {
 
 constexpr std::size_t at(int i) { return static_cast<std::size_t>(i); }
 
-constexpr Entry entries[] = {
-    {"bruck", "blocks travel by the binary digits of their distance", "Bruck et al. 1997"},
-    {"pairwise", "one partner after the other", "Thakur, Rabenseifner, Gropp 2005"},
+constexpr Entry entries[] = {  // of equal predictions the first is chosen: bruck copies besides
     {"scattered", "sixteen partners at once", "textbook"},
+    {"pairwise", "one partner after the other", "Thakur, Rabenseifner, Gropp 2005"},
+    {"bruck", "blocks travel by the binary digits of their distance", "Bruck et al. 1997"},
 };
 
 std::string refuses_alltoall(const Problem&, const Recipe& r) {
@@ -113,7 +113,8 @@ std::vector<Work> work_of_alltoall(const Problem& p, const Recipe& r) {
   const double m = static_cast<double>(p.count), n = p.size;
   if (r.over.empty() && r.algorithm == "bruck") {
     const int rounds = tree_rounds(p.size, 2);
-    return {{.ranks = p.size, .rounds = double(rounds), .sent = m * n / 2 * rounds}};
+    // All blocks are turned before and after, and packed in each round.
+    return {{.ranks = p.size, .rounds = double(rounds), .sent = m * n / 2 * rounds, .reduced = m * n * (2 + 0.5 * rounds)}};
   }
   if (r.over.empty()) return {{.ranks = p.size, .rounds = double(rounds_of(r.algorithm, p.size)), .sent = m * (n - 1)}};
   std::vector<Work> out;

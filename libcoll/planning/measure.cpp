@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <chrono>
 
+#include "libcoll/kernels/reduce.hpp"
+
 namespace libcoll::planning {
 
 namespace {
@@ -13,7 +15,7 @@ using Clock = std::chrono::steady_clock;
 using xport::MessageKey;
 using xport::Transfer;
 
-constexpr int small_bounces = 12, large_bounces = 4;
+constexpr int small_bounces = 12, large_bounces = 12;
 constexpr std::size_t large_bytes = std::size_t{256} << 10;
 constexpr auto patience = std::chrono::seconds(10);
 
@@ -43,7 +45,8 @@ class Bouncer {
       if (!wait(s)) return -1;
       one_way.push_back(us_since(start) / 2);
     }
-    one_way.erase(one_way.begin());  // it made the connection
+    // The first made the connection, and those after it opened its window.
+    one_way.erase(one_way.begin(), one_way.begin() + times / 3);
     return median(one_way);
   }
 
@@ -87,6 +90,24 @@ class Bouncer {
   std::vector<std::byte> out_, in_;
 };
 
+// Bytes of an operand per nanosecond, of two that were just received or written; the fastest of a few.
+double reduction_gbps() {
+  constexpr int times = 4;
+  constexpr std::size_t count = large_bytes / sizeof(float);
+  const std::vector<float> a(count, 1), b(count, 1);
+  std::vector<float> sum(count);
+  const void* srcs[] = {a.data(), b.data()};
+  void* dsts[] = {sum.data()};
+  const kernels::ReduceFn reduce = kernels::find_reduce(DType::f32, Op::sum);
+  double best_us = 1e9;
+  for (int i = 0; i < times; ++i) {
+    const Clock::time_point start = Clock::now();
+    reduce({dsts, 1, srcs, 2, count, 2, false});
+    best_us = std::min(best_us, us_since(start));
+  }
+  return static_cast<double>(large_bytes) / 1e3 / std::max(best_us, 0.1);
+}
+
 }  // namespace
 
 NetworkCosts measure_network(xport::Messenger& messenger, const std::vector<int>& domain_of, int rank, std::uint64_t communicator, const std::function<void()>& barrier) {
@@ -104,6 +125,7 @@ NetworkCosts measure_network(xport::Messenger& messenger, const std::vector<int>
       c.alpha_us = small;
       c.gbps = static_cast<double>(large_bytes) / 1e3 / std::max(large - small, 1.0);
       c.send_us = b.burst(small);
+      c.reduce_gbps = reduction_gbps();
       c.measured = true;
     }
   }
@@ -115,7 +137,7 @@ NetworkCosts agree(std::vector<NetworkCosts> all) {
   std::erase_if(all, [](const NetworkCosts& c) { return !c.measured; });
   NetworkCosts agreed;
   if (all.empty()) return agreed;
-  for (double NetworkCosts::* field : {&NetworkCosts::alpha_us, &NetworkCosts::gbps, &NetworkCosts::send_us}) {
+  for (double NetworkCosts::* field : {&NetworkCosts::alpha_us, &NetworkCosts::gbps, &NetworkCosts::send_us, &NetworkCosts::reduce_gbps}) {
     std::vector<double> v;
     for (const NetworkCosts& c : all) v.push_back(c.*field);
     agreed.*field = median(std::move(v));
@@ -127,8 +149,9 @@ NetworkCosts agree(std::vector<NetworkCosts> all) {
 Costs costs_from(const xport::shm::Costs& shm, const NetworkCosts& network, bool crowded) {
   Costs c;
   c.crowded = crowded;
-  // A round of context switches where ranks take turns on a CPU (DESIGN section 4: 4 ranks on 2 cores 3.5 us).
-  c.hop_us = crowded ? 1.0 : shm.line_ns / 1e3 + 0.05;
+  // A round of context switches where ranks take turns on a CPU (DESIGN section 4: 4 ranks on 2 cores 3.5 us), and
+  // caches that others used meanwhile.
+  c.hop_us = crowded ? 1.5 : shm.line_ns / 1e3 + 0.05;
   c.copy_gbps = shm.copy_gbps;
   c.staged_gbps = shm.staged_gbps;
   c.reduce_gbps = shm.copy_gbps;
@@ -137,6 +160,7 @@ Costs costs_from(const xport::shm::Costs& shm, const NetworkCosts& network, bool
     c.alpha_us = network.alpha_us;
     c.network_gbps = network.gbps;
     c.send_us = network.send_us;
+    c.reduce_gbps = network.reduce_gbps;
     c.measured = true;
   }
   return c;

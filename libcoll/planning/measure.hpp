@@ -12,7 +12,7 @@
 namespace libcoll::planning {
 
 struct NetworkCosts {
-  double alpha_us = 0, gbps = 0, send_us = 0;
+  double alpha_us = 0, gbps = 0, send_us = 0, reduce_gbps = 0;  // as in Costs
   bool measured = false;
 };
 

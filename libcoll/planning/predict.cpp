@@ -18,7 +18,11 @@ double us_for(double bytes, double gbps) { return bytes / (gbps * 1e3); }
 // makes its own at the same time.
 double native_us(const Work& w, double bytes, const Costs& c) {
   const double hop = c.crowded ? c.hop_us * w.ranks : c.hop_us + 0.01 * w.ranks;
-  const double stage = us_for(bytes, c.staged_gbps), read = us_for(bytes, c.copy_gbps);
+  // The measured speeds are those of a cache, which has to hold operands, staging memory and results of several ranks;
+  // what it does not hold is copied at the speed of memory.
+  constexpr double cache_bytes = 256 << 10, memory_gbps = 10;
+  const double most = bytes <= cache_bytes ? c.copy_gbps : memory_gbps;
+  const double stage = us_for(bytes, std::min(c.staged_gbps, most)), read = us_for(bytes, std::min(c.copy_gbps, most));
   const double peers = std::max(1, w.ranks - 1);
   switch (w.native) {
     case Coll::barrier: return hop;
@@ -47,13 +51,17 @@ double messages_at_once(const algo::Recipe& r, const Work& w) {
   return 1;
 }
 
-// In a flat algorithm all ranks of a host send in every round.
-int ranks_of_a_host(const sched::Problem& p) {
+// Ranks of a host that send at the same time. In a flat algorithm all do in every round, but where the root alone is
+// busy; a tree sends more than the root does, since blocks are passed on.
+double flows_of_a_host(const sched::Problem& p, const algo::Recipe& r) {
   std::size_t most = 1;
   for (const auto& level : p.levels)
     if (level.level == Level::host)
       for (const auto& members : level.members) most = std::max(most, members.size());
-  return static_cast<int>(most);
+  const auto ranks = static_cast<double>(most);
+  if (p.coll != Coll::gather && p.coll != Coll::scatter) return ranks;
+  if (r.algorithm == "linear" || r.radix >= p.size || p.size < 2) return 1;
+  return std::min(ranks, 0.5 * std::log2(p.size) * p.size / (p.size - 1));
 }
 
 }  // namespace
@@ -67,7 +75,7 @@ double predict_us(const sched::Problem& p, const algo::Recipe& r, const Costs& c
   double sum = 0, slowest = 0;
   for (const Work& w : works) {
     // Rounds are per chunk, bytes are of the whole.
-    const double flows = r.over.empty() ? ranks_of_a_host(p) : std::max(1, w.flows);
+    const double flows = r.over.empty() ? flows_of_a_host(p, r) : std::max(1, w.flows);
     const double us = w.where == Work::Where::native ? std::max(w.rounds, 1.0) * native_us(w, w.sent * element / chunks, c)
                                                      : message_us(w, messages_at_once(r, w), flows, w.sent * element / chunks, w.reduced * element / chunks, c);
     sum += us;
