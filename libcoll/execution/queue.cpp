@@ -148,9 +148,10 @@ void Queue::end(Operation& op, std::exception_ptr error) {
 
 // A round of the waiting loop takes longer than a poll: while only a message can move the call on, several in a row.
 bool Queue::listen(const Run& run) {
-  // Where ranks share the CPU, too: a switch to one that waits for this rank, and back, takes longer than four.
-  const int most = engine_.host().oversubscribed() ? 4 : 16;
-  const bool patient = run.waits_for_network_only() && !run.native_ready();
+  // Where ranks share the CPU a switch to one that waits for this rank, and back, takes longer than that, too.
+  const bool shared = engine_.host().oversubscribed();
+  const int most = shared ? 8 : 16;
+  const bool patient = run.waits_for_network_only() && !run.native_ready() && !(shared && group_.cpu_is_wanted());
   for (int polls = patient ? most : 1; polls > 0; --polls)
     if (engine_.messenger()->progress()) return true;
   return false;

@@ -116,6 +116,8 @@ class Group {
   // Called now and then by a wait that takes long; what it throws ends the operation.
   using Hook = Host::Hook;
   void set_listener(const Hook& h) { listener_ = h; }
+  // Whether a member that last waited on this CPU has not finished the operation that this rank last began.
+  bool cpu_is_wanted();
   // How errors call the members: `ranks[r]` of `size` instead of r. Where this group is a part of a communicator.
   void set_names(std::vector<int> ranks, int size);
   int name_of_rank(int r) const { return names_.empty() ? r : names_[static_cast<std::size_t>(r)]; }
@@ -216,6 +218,9 @@ class Group {
   std::uint64_t wait_slot_header(std::uint64_t q, int r);  // whatever r called
   [[gnu::noinline]] void spin_for_slot(Slot&, std::uint64_t q, int r, std::uint64_t want);
   void wait_slowly(const std::atomic<std::uint64_t>& word, std::uint64_t value, bool header, int r);
+  template <class Needs>
+  bool member_needs_cpu(const Needs&);
+  bool arrives_soon(const std::atomic<std::uint64_t>& word, std::uint64_t value);
   void wait_suspended(const std::function<bool()>& ready, int r);
   static bool passed(const Slot& s, std::uint64_t q) { return reached(s.header, (q + 1) << 32); }
   void sleep_on(const std::atomic<std::uint64_t>& word, std::uint64_t value, bool header, int r, long timeout_us);

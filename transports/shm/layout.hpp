@@ -85,6 +85,7 @@ struct Control {
   alignas(line_bytes) std::atomic<std::uint32_t> sleepers;  // readers asleep on a word of this block
   // 1 + the rank of the communicator that this rank gave up on: whoever waits for us names the same culprit.
   std::atomic<std::uint32_t> gave_up_on;
+  std::atomic<std::int32_t> cpu;                            // 1 + the one this rank last waited on, 0: never; a hint
   // Members that will not look at this block any more; written by them, once each, on leaving.
   alignas(line_bytes) std::atomic<std::uint64_t> departed;
   alignas(line_bytes) Record records[slot_count];

@@ -79,11 +79,39 @@ void Group::wait_suspended(const std::function<bool()>& ready, int r) {
   }
 }
 
+// Where ranks take turns on CPUs. A member that has not arrived and waits for this CPU needs it at once. Those that
+// run elsewhere are about to arrive, probably sooner than a switch to another rank and back takes.
+template <class Needs>
+bool Group::member_needs_cpu(const Needs& needs) {
+  const std::int32_t cpu = sched_getcpu() + 1;
+  if (control_->cpu.load(std::memory_order_relaxed) != cpu) control_->cpu.store(cpu, std::memory_order_relaxed);
+  for (int k = 1; k < size_; ++k) {
+    const int r = after(rank_, k, size_);
+    if (controls_[static_cast<std::size_t>(r)]->cpu.load(std::memory_order_relaxed) == cpu && needs(r)) return true;
+  }
+  return false;
+}
+
+bool Group::cpu_is_wanted() {
+  return member_needs_cpu([&](int r) { return !reached(peer(r).control->progress.finished, at_step(sequence_, 0)); });
+}
+
+bool Group::arrives_soon(const std::atomic<std::uint64_t>& word, std::uint64_t value) {
+  constexpr int polls = 32;
+  if (member_needs_cpu([&](int r) { return !has_posted(sequence_, r); })) return false;
+  for (int i = 0; i < polls; ++i) {
+    if (reached(word, value)) return true;
+    pause();
+  }
+  return false;
+}
+
 void Group::wait_slowly(const std::atomic<std::uint64_t>& word, std::uint64_t value, bool header, int r) {
   if (suspender_.function != nullptr) return wait_suspended([&] { return reached(word, value); }, r);
   const Clock::time_point start = Clock::now();
   const Host::Hook hook = host_.hook;
   for (int yields = host_.most_yields(); yields > 0 && microseconds_since(start) < yield_us_; --yields) {
+    if (oversubscribed() && arrives_soon(word, value)) return;
     sched_yield();
     if (reached(word, value)) return;
     if (hook.function) hook.function(hook.context);
