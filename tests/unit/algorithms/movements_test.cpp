@@ -245,6 +245,19 @@ TEST(MovementBounds, AllgatherBringsEveryForeignBlockToAHostOnce) {
         }
 }
 
+TEST(MovementBounds, LargeAllgatherBlocksArriveWhereTheyBelong) {
+  for (const int hosts : {2, 3, 4})
+    for (Problem p : host_shapes(Coll::allgather, hosts, 3, 8192))
+      for (const bool in_place : {false, true})
+        for (Recipe r : candidates(p)) {
+          if (r.over != std::vector{Level::host} || r.slices != all_slices) continue;
+          p.in_place = in_place;
+          ASSERT_EQ(prove(p, r), "") << to_text(r);
+          if (p.size != 3 * hosts || r.algorithm == "bruck") continue;  // unequal hosts; turned blocks
+          for (const Schedule& s : test::build_all(p, r)) EXPECT_EQ(s.scratch, 0) << to_text(r);
+        }
+}
+
 bool leads(const Problem& p, int rank) { return std::count(p.levels[0].leader.begin(), p.levels[0].leader.end(), rank) != 0; }
 
 TEST(MovementBounds, AlltoallSendsOneMessagePerPairOfHosts) {
