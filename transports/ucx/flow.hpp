@@ -24,7 +24,7 @@ class Flow {
   static constexpr std::uint32_t window = 256;
   static constexpr std::uint32_t tell_after = window / 2;  // units consumed without a message back
   static constexpr std::size_t bytes_per_unit = 16 << 10;
-  // By far more than what UCX sends unasked. Only the sender knows what it did, and both must count alike.
+  // What goes unasked over TCP, and more than what UCX sends so elsewhere. Only the sender knows, and both must count alike.
   static constexpr std::size_t most_bytes = 1 << 20;
   static constexpr std::uint32_t first_count = 0u - 2 * window;  // wraps around early in every program, not in some after days
 
