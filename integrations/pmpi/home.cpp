@@ -24,10 +24,18 @@ struct Home {
   const State* claimant = nullptr;
   Comm comm;
   std::list<Comm> retired;
+  MPI_Comm probed = MPI_COMM_NULL;    // of all ranks, private: see progress_mpi
 };
 Home& home() {
   static Home& h = *new Home;
   return h;
+}
+
+// MPI's own traffic moves on while it looks for a message that never comes. Only on a communicator of several ranks:
+// MPICH looks at one of its own without any progress.
+void progress_mpi() {
+  int arrived = 0;
+  PMPI_Iprobe(MPI_ANY_SOURCE, MPI_ANY_TAG, home().probed, &arrived, MPI_STATUS_IGNORE);
 }
 
 void allgather(const void* send, void* recv, std::size_t bytes, MPI_Comm comm) {
@@ -57,7 +65,9 @@ Comm make_home(const State& s) {
       std::memcpy(static_cast<std::byte*>(recv) + static_cast<std::size_t>(s.world_ranks[r]) * bytes, all.data() + r * bytes, bytes);
   };
   Comm comm = Comm::from_callback(rank, s.size, exchange, configuration());
-  comm.set_progress_hook([](void*) { progress_mpi(nullptr); }, nullptr);
+  PMPI_Comm_split(s.handle, 0, s.rank, &home().probed);  // not dup: it would call the program's attribute functions
+  PMPI_Comm_set_errhandler(home().probed, MPI_ERRORS_RETURN);
+  comm.set_progress_hook([](void*) { progress_mpi(); }, nullptr);
   return comm;
 }
 
@@ -168,9 +178,10 @@ void close_home(std::vector<State*> live) noexcept {
   // Between hosts, leaving takes messages that only these calls move on.
   using Clock = std::chrono::steady_clock;
   const auto give_up = Clock::now() + std::chrono::seconds(5);
-  for (sweep(); !h.retired.empty() && Clock::now() < give_up; sweep()) progress_mpi(nullptr);
+  for (sweep(); !h.retired.empty() && Clock::now() < give_up; sweep()) progress_mpi();
   PMPI_Barrier(MPI_COMM_WORLD);
   sweep();
+  PMPI_Comm_free(&h.probed);
 }
 
 }  // namespace libcoll::pmpi

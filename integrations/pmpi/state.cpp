@@ -121,11 +121,6 @@ void start() noexcept {
 
 MPI_Comm self() noexcept { return book().self; }
 
-void progress_mpi(void*) noexcept {
-  int arrived = 0;
-  PMPI_Iprobe(MPI_ANY_SOURCE, MPI_ANY_TAG, book().self, &arrived, MPI_STATUS_IGNORE);
-}
-
 State* enter(MPI_Comm comm, Reason& why) noexcept {
   const Book& b = book();
   why = Reason::off;

@@ -43,8 +43,6 @@ State* enter(MPI_Comm comm, Reason& why) noexcept;
 
 // After MPI_Init: registers what must run last when MPI is finalized. Once; does nothing before MPI is initialized.
 void start() noexcept;
-// Lets MPI move its own traffic on; cheap, for waiting loops.
-void progress_mpi(void*) noexcept;
 // A private communicator of this process alone whose errors are returned: for packing.
 MPI_Comm self() noexcept;
 

@@ -128,19 +128,27 @@ void check_errors() {
   MPI_Errhandler_free(&old);
 }
 
-// The partner receives only after the barrier: while we wait in it, MPI must move the message on.
+// The partner receives only when we wait in the barrier already: MPI must move the message on there. Strided, so that the
+// receiver cannot fetch it without our help.
 void check_progress() {
   const int me = rank_of(), n = size_of();
   if (n < 2) return;
-  std::vector<char> out(1 << 20, static_cast<char>(me)), in(1 << 20);
+  constexpr int count = 1 << 17;
+  std::vector<double> out(2 * count, 1.5), in(count);
+  MPI_Datatype strided;
+  MPI_Type_vector(count, 1, 2, MPI_DOUBLE, &strided);
+  MPI_Type_commit(&strided);
+  MPI_Barrier(MPI_COMM_WORLD);
   MPI_Request r = MPI_REQUEST_NULL;
-  if (me == 0) MPI_Isend(out.data(), 1 << 20, MPI_CHAR, 1, 3, MPI_COMM_WORLD, &r);
+  if (me == 0) MPI_Isend(out.data(), 1, strided, 1, 3, MPI_COMM_WORLD, &r);
   if (me == 1) {
-    MPI_Recv(in.data(), 1 << 20, MPI_CHAR, 0, 3, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
-    require(in[12345] == 0, "the message");
+    usleep(50000);
+    MPI_Recv(in.data(), count, MPI_DOUBLE, 0, 3, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
+    require(in[count - 1] == 1.5, "the message");
   }
-  MPI_Barrier(MPI_COMM_WORLD);  // rank 0 is here before rank 1 has received
+  MPI_Barrier(MPI_COMM_WORLD);
   MPI_Wait(&r, MPI_STATUS_IGNORE);
+  MPI_Type_free(&strided);
 }
 
 // 2x2 matrices modulo a prime: associative, not commutative. As four longs, a contiguous type, and one with a gap.
@@ -221,8 +229,8 @@ int main(int argc, char** argv) {
   MPI_Comm early;  // before any collective on all ranks: MPI's, then ours
   MPI_Comm_split(MPI_COMM_WORLD, rank_of() % 2, 0, &early);
   check_sum(early, "an early half");
-  check_progress();
   check_sum(MPI_COMM_WORLD, "the world");
+  check_progress();
   for (int i = 0; i < 10; ++i) check_sum(early, "an early half, later");
   check_origins();
   check_errors();
