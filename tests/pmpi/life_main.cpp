@@ -21,6 +21,11 @@ void check_sum(MPI_Comm c, const char* what) {
   require(root == 77, std::string("bcast over ") + what);
 }
 
+// Where a run that hangs has come to.
+void stage(const char* name) {
+  if (std::getenv("PMPI_TEST_TRACE") != nullptr) std::fprintf(stderr, "rank %d: %s\n", rank_of(), name);
+}
+
 long resident_kib() {
   std::ifstream status("/proc/self/status");
   long kib = 0;
@@ -61,7 +66,7 @@ void check_origins() {
   MPI_Comm_free(&d);
   MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &local);
   check_sum(local, "a host");
-  const int dims[] = {n}, periods[] = {1};
+  const int dims[] = {size_of(local)}, periods[] = {1};
   MPI_Cart_create(local, 1, dims, periods, 1, &c);
   if (c != MPI_COMM_NULL) check_sum(c, "a ring"), MPI_Comm_free(&c);
   MPI_Comm_free(&local);
@@ -230,12 +235,18 @@ int main(int argc, char** argv) {
   MPI_Comm_split(MPI_COMM_WORLD, rank_of() % 2, 0, &early);
   check_sum(early, "an early half");
   check_sum(MPI_COMM_WORLD, "the world");
+  stage("progress");
   check_progress();
   for (int i = 0; i < 10; ++i) check_sum(early, "an early half, later");
+  stage("origins");
   check_origins();
+  stage("errors");
   check_errors();
+  stage("user operation");
   check_user_operation();
+  stage("churn");
   check_churn(argc > 1 ? std::atoi(argv[1]) : 10000);
+  stage("fork");
   check_fork();
   passed();
   MPI_Finalize();  // `early` is never freed
