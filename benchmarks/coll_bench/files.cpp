@@ -81,7 +81,7 @@ ordered_json to_json(const Options& o) {
           {"buffers", name_of(o.buffers)},
           {"repetitions", o.repetitions},
           {"algorithm", o.algorithm},
-          {"form", o.versus_blocking() ? o.first_name() : o.nonblocking ? "nonblocking" : "blocking"},
+          {"form", o.through_mpi ? "mpi" : o.versus_blocking() ? o.first_name() : o.nonblocking ? "nonblocking" : "blocking"},
           {"barrier", o.mpi_barrier ? "mpi" : "ours"},
           {"checked", o.check}};
 }

@@ -45,12 +45,12 @@ Cell measure_cell(const Contestants& c, const Options& o, Coll coll, Memory memo
 
 Results measure_all(const Options& o, Job& job) {
   const auto make = o.persistent ? persistent_library : o.started || o.nonblocking ? started_library : libcoll_library;
-  const std::unique_ptr<Library> ours = make(job.comm(), o.algorithm), blocking = libcoll_library(job.comm(), o.algorithm),
+  const std::unique_ptr<Library> ours = o.through_mpi ? mpi::library() : make(job.comm(), o.algorithm), blocking = libcoll_library(job.comm(), o.algorithm),
                                  plain = libcoll_library(job.comm(), "");
-  const std::unique_ptr<Library> theirs = job.has_mpi() ? mpi::library() : nullptr;
+  const std::unique_ptr<Library> theirs = !job.has_mpi() ? nullptr : o.versus_pmpi ? mpi::profiled_library() : mpi::library();
   Results results{.machine = examine(job, job.has_mpi())};
   results.machine.clock_kept = o.keep_clock;
-  const Contestants contestants{job, *ours, o.versus_blocking() ? blocking.get() : o.versus_mpi ? theirs.get() : nullptr,
+  const Contestants contestants{job, *ours, o.versus_blocking() ? blocking.get() : o.versus_mpi || o.versus_pmpi ? theirs.get() : nullptr,
                                 o.mpi_barrier ? *theirs : *plain, last_cache_bytes(job), o.keep_clock ? 0 : results.machine.timer_ns / 1e3};
   const bool speaks = job.is_first();
   std::optional<Progress> progress;

@@ -17,5 +17,6 @@ int size() { return 1; }
 void allgather(const void*, void*, std::size_t) {}
 libcoll::Comm make_comm() { return {}; }
 std::unique_ptr<Library> library() { return {}; }
+std::unique_ptr<Library> profiled_library() { return {}; }
 
 }  // namespace bench::mpi

@@ -94,16 +94,41 @@ int to_int(Count n) {
   return static_cast<int>(n);
 }
 
+// The functions by one of their two names: MPI_, which preloaded libraries see, or PMPI_, which they do not.
+#define COLL_BENCH_NAMES(prefix)                                                                                            \
+  struct prefix##Names {                                                                                                    \
+    static constexpr auto Barrier = &prefix##_Barrier;                                                                      \
+    static constexpr auto Bcast = &prefix##_Bcast;                                                                          \
+    static constexpr auto Reduce = &prefix##_Reduce;                                                                        \
+    static constexpr auto Allreduce = &prefix##_Allreduce;                                                                  \
+    static constexpr auto Reduce_scatter_block = &prefix##_Reduce_scatter_block;                                            \
+    static constexpr auto Scan = &prefix##_Scan;                                                                            \
+    static constexpr auto Exscan = &prefix##_Exscan;                                                                        \
+    static constexpr auto Allgather = &prefix##_Allgather;                                                                  \
+    static constexpr auto Gather = &prefix##_Gather;                                                                        \
+    static constexpr auto Scatter = &prefix##_Scatter;                                                                      \
+    static constexpr auto Alltoall = &prefix##_Alltoall;                                                                    \
+    static constexpr auto Allgatherv = &prefix##_Allgatherv;                                                                \
+    static constexpr auto Gatherv = &prefix##_Gatherv;                                                                      \
+    static constexpr auto Scatterv = &prefix##_Scatterv;                                                                    \
+    static constexpr auto Alltoallv = &prefix##_Alltoallv;                                                                  \
+  }
+COLL_BENCH_NAMES(MPI);
+COLL_BENCH_NAMES(PMPI);
+#undef COLL_BENCH_NAMES
+
+template <class Names>
 class MpiLibrary final : public Library {
  public:
-  void barrier() override { check(MPI_Barrier(comm_)); }
+  void barrier() override { check(Names::Barrier(comm_)); }
   void run(const Shape&, Loop&) override;
 
  private:
   MPI_Comm comm_ = MPI_COMM_WORLD;
 };
 
-void MpiLibrary::run(const Shape& s, Loop& loop) {
+template <class Names>
+void MpiLibrary<Names>::run(const Shape& s, Loop& loop) {
   // Types that MPI lacks are moved as bytes; parse() refused to reduce them.
   const MPI_Comm comm = comm_;
   const bool as_bytes = !type_of(s.dtype);
@@ -117,49 +142,49 @@ void MpiLibrary::run(const Shape& s, Loop& loop) {
   const int *counts = count_list.data(), *displs = displ_list.data();
   switch (s.coll) {
     case Coll::barrier:
-      return timed_loop(loop, [&](void*, void*) { check(MPI_Barrier(comm)); });
+      return timed_loop(loop, [&](void*, void*) { check(Names::Barrier(comm)); });
     case Coll::bcast:
-      return timed_loop(loop, [&](void*, void* recv) { check(MPI_Bcast(recv, n, t, root, comm)); });
+      return timed_loop(loop, [&](void*, void* recv) { check(Names::Bcast(recv, n, t, root, comm)); });
     case Coll::reduce:
       return timed_loop(loop,
-                        [&](void* send, void* recv) { check(MPI_Reduce(send, recv, n, t, op, root, comm)); });
+                        [&](void* send, void* recv) { check(Names::Reduce(send, recv, n, t, op, root, comm)); });
     case Coll::allreduce:
       return timed_loop(loop,
-                        [&](void* send, void* recv) { check(MPI_Allreduce(send, recv, n, t, op, comm)); });
+                        [&](void* send, void* recv) { check(Names::Allreduce(send, recv, n, t, op, comm)); });
     case Coll::reduce_scatter:
       return timed_loop(
-          loop, [&](void* send, void* recv) { check(MPI_Reduce_scatter_block(send, recv, n, t, op, comm)); });
+          loop, [&](void* send, void* recv) { check(Names::Reduce_scatter_block(send, recv, n, t, op, comm)); });
     case Coll::allgather:
       return timed_loop(loop,
-                        [&](void* send, void* recv) { check(MPI_Allgather(send, n, t, recv, n, t, comm)); });
+                        [&](void* send, void* recv) { check(Names::Allgather(send, n, t, recv, n, t, comm)); });
     case Coll::gather:
       return timed_loop(
-          loop, [&](void* send, void* recv) { check(MPI_Gather(send, n, t, recv, n, t, root, comm)); });
+          loop, [&](void* send, void* recv) { check(Names::Gather(send, n, t, recv, n, t, root, comm)); });
     case Coll::scatter:
       return timed_loop(
-          loop, [&](void* send, void* recv) { check(MPI_Scatter(send, n, t, recv, n, t, root, comm)); });
+          loop, [&](void* send, void* recv) { check(Names::Scatter(send, n, t, recv, n, t, root, comm)); });
     case Coll::alltoall:
       return timed_loop(loop,
-                        [&](void* send, void* recv) { check(MPI_Alltoall(send, n, t, recv, n, t, comm)); });
+                        [&](void* send, void* recv) { check(Names::Alltoall(send, n, t, recv, n, t, comm)); });
     case Coll::scan:
-      return timed_loop(loop, [&](void* send, void* recv) { check(MPI_Scan(send, recv, n, t, op, comm)); });
+      return timed_loop(loop, [&](void* send, void* recv) { check(Names::Scan(send, recv, n, t, op, comm)); });
     case Coll::exscan:
-      return timed_loop(loop, [&](void* send, void* recv) { check(MPI_Exscan(send, recv, n, t, op, comm)); });
+      return timed_loop(loop, [&](void* send, void* recv) { check(Names::Exscan(send, recv, n, t, op, comm)); });
     case Coll::allgatherv:
       return timed_loop(loop, [&](void* send, void* recv) {
-        check(MPI_Allgatherv(send, n, t, recv, counts, displs, t, comm));
+        check(Names::Allgatherv(send, n, t, recv, counts, displs, t, comm));
       });
     case Coll::gatherv:
       return timed_loop(loop, [&](void* send, void* recv) {
-        check(MPI_Gatherv(send, n, t, recv, counts, displs, t, root, comm));
+        check(Names::Gatherv(send, n, t, recv, counts, displs, t, root, comm));
       });
     case Coll::scatterv:
       return timed_loop(loop, [&](void* send, void* recv) {
-        check(MPI_Scatterv(send, counts, displs, t, recv, n, t, root, comm));
+        check(Names::Scatterv(send, counts, displs, t, recv, n, t, root, comm));
       });
     case Coll::alltoallv:
       return timed_loop(loop, [&](void* send, void* recv) {
-        check(MPI_Alltoallv(send, counts, displs, t, recv, counts, displs, t, comm));
+        check(Names::Alltoallv(send, counts, displs, t, recv, counts, displs, t, comm));
       });
   }
 }
@@ -227,6 +252,7 @@ void allgather(const void* send, void* recv, std::size_t bytes) {
 
 libcoll::Comm make_comm() { return libcoll::Comm::from_mpi(MPI_COMM_WORLD); }
 
-std::unique_ptr<Library> library() { return std::make_unique<MpiLibrary>(); }
+std::unique_ptr<Library> library() { return std::make_unique<MpiLibrary<MPINames>>(); }
+std::unique_ptr<Library> profiled_library() { return std::make_unique<MpiLibrary<PMPINames>>(); }
 
 }  // namespace bench::mpi

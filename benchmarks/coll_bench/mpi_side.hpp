@@ -26,6 +26,7 @@ int rank();
 int size();
 void allgather(const void* send, void* recv, std::size_t bytes);
 libcoll::Comm make_comm();
-std::unique_ptr<Library> library();
+std::unique_ptr<Library> library();           // by the names MPI_*
+std::unique_ptr<Library> profiled_library();  // by the names PMPI_*, past any preloaded library
 
 }  // namespace bench::mpi

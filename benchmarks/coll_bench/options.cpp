@@ -129,15 +129,18 @@ void set_values(const Texts& t, Options& o) {
   o.op = look_up("-O", op_names, t.op);
   o.buffers = look_up("--buffers", buffers_names, t.buffers);
   o.versus_mpi = t.versus == "mpi";
+  o.versus_pmpi = t.versus == "pmpi";
   o.mpi_barrier = t.barrier == "mpi";
   const std::pair<const char*, bool> exclusive[] = {
-      {"--vs mpi", o.versus_mpi}, {"--all-algorithms", o.all_algorithms}, {"--started", o.started}, {"--persistent", o.persistent}, {"--nonblocking", o.nonblocking}};
+      {"--vs mpi", o.versus_mpi}, {"--mpi", o.through_mpi}, {"--all-algorithms", o.all_algorithms}, {"--started", o.started}, {"--persistent", o.persistent}, {"--nonblocking", o.nonblocking}};
   const char* seen = nullptr;
   for (const auto& [name, given] : exclusive) {
     if (!given) continue;
     if (seen != nullptr) throw CLI::ValidationError(fmt::format("{} and {} are measured one at a time: choose one", seen, name));
     seen = name;
   }
+  if (o.versus_pmpi && !o.through_mpi) throw CLI::ValidationError("--vs pmpi compares what --mpi measures: give --mpi too");
+  if (o.through_mpi && !o.algorithm.empty()) throw CLI::ValidationError("--mpi and --algorithm: choose one (LIBCOLL_ALLREDUCE=... names algorithms to a preloaded libcoll)");
   if (o.all_algorithms && !o.algorithm.empty()) throw CLI::ValidationError("--algorithm and --all-algorithms: choose one");
   if (!o.tune.empty())
     if (const std::string variable = tuning_obstacle(); !variable.empty())
@@ -150,13 +153,13 @@ void set_values(const Texts& t, Options& o) {
       throw CLI::ValidationError(fmt::format("{}: {} is not defined on {}", info_of(c).name, t.op, t.dtype));
     if (o.op == Op::avg && (c == Coll::scan || c == Coll::exscan))
       throw CLI::ValidationError(fmt::format("{}: avg is not defined for scans", info_of(c).name));
-    if (o.versus_mpi && mpi::built_in && !mpi::can_reduce(o.dtype, o.op))
-      throw CLI::ValidationError(fmt::format("{}: MPI cannot reduce {} with {}: leave --vs mpi away",
+    if ((o.versus_mpi || o.through_mpi) && mpi::built_in && !mpi::can_reduce(o.dtype, o.op))
+      throw CLI::ValidationError(fmt::format("{}: MPI cannot reduce {} with {}: leave --vs mpi and --mpi away",
                                              info_of(c).name, t.dtype, t.op));
   }
   if (o.needs_mpi() && !mpi::built_in)
     throw CLI::ValidationError(
-        "--vs mpi, --barrier mpi: this coll-bench was built without an MPI (install libopenmpi-dev or "
+        "--vs mpi, --barrier mpi, --mpi: this coll-bench was built without an MPI (install libopenmpi-dev or "
         "libmpich-dev and build again)");
 }
 
@@ -201,9 +204,10 @@ void set_up(CLI::App& app, Texts& t, Options& o) {
                  "Of the buffers: private (malloc) or shared (Comm::allocate), for both libraries")
       ->capture_default_str()
       ->check(CLI::IsMember({"private", "shared", "both"}));
-  app.add_option("--vs", t.versus, "Interleave with the same calls of the MPI this was built with")
+  app.add_option("--vs", t.versus, "mpi: interleave with the same calls of the MPI this was built with; pmpi: --mpi with the same calls by their PMPI_ names")
       ->capture_default_str()
-      ->check(CLI::IsMember({"none", "mpi"}));
+      ->check(CLI::IsMember({"none", "mpi", "pmpi"}));
+  app.add_flag("--mpi", o.through_mpi, "Measure MPI_Allreduce and so on, whoever answers: mpirun -n 2 coll-preload coll-bench allreduce --mpi --vs pmpi");
   app.add_option("--barrier", t.barrier, "Whose barrier separates calls; the same for both libraries")
       ->capture_default_str()
       ->check(CLI::IsMember({"ours", "mpi"}));

@@ -28,6 +28,8 @@ struct Options {
   bool check = false, full = false;
   bool keep_clock = false;      // in the times, as OSU does
   bool versus_mpi = false, mpi_barrier = false;
+  bool through_mpi = false;     // MPI_Allreduce and so on instead of libcoll's own functions: for coll-preload
+  bool versus_pmpi = false;     // the same by PMPI_ names
   bool started = false;         // start and wait against blocking
   bool persistent = false;      // the same of persistent collectives
   bool nonblocking = false;
@@ -43,12 +45,12 @@ struct Options {
   int instructions_form = 0;   // in which form
 
   // Two contestants; what they are called.
-  bool compares() const { return versus_mpi || versus_blocking(); }
+  bool compares() const { return versus_mpi || versus_pmpi || versus_blocking(); }
   bool versus_blocking() const { return started || persistent; }
-  const char* first_name() const { return started ? "started" : persistent ? "persistent" : "libcoll"; }
-  const char* second_name() const { return versus_blocking() ? "blocking" : "MPI"; }
+  const char* first_name() const { return through_mpi ? "MPI_" : started ? "started" : persistent ? "persistent" : "libcoll"; }
+  const char* second_name() const { return versus_blocking() ? "blocking" : versus_pmpi ? "PMPI_" : "MPI"; }
 
-  bool needs_mpi() const { return versus_mpi || mpi_barrier; }
+  bool needs_mpi() const { return versus_mpi || mpi_barrier || through_mpi; }
   // OSU's choice: many iterations while messages are small.
   int iterations_for(std::uint64_t bytes) const {
     return iterations > 0 ? iterations : bytes <= 8192 ? 1000 : 100;

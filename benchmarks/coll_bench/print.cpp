@@ -43,6 +43,8 @@ void explain(const Cell& c, const char* who, const Series& s) {
 }  // namespace
 
 void print_header(const Options& o, const Machine& m) {
+  if (o.through_mpi)
+    fmt::print("# {} by its MPI_ names{}, {} rank{} on {} host{}\n", m.mpi_version, o.versus_pmpi ? " against its PMPI_ names" : "", m.ranks, plural(m.ranks), m.hosts, plural(m.hosts));
   if (o.versus_mpi)
     fmt::print("# libcoll {} against {}, {} rank{} on {} host{}\n", m.libcoll_version, m.mpi_version, m.ranks,
                plural(m.ranks), m.hosts, plural(m.hosts));
@@ -132,6 +134,7 @@ void print_summary(const Options& o, const std::vector<Cell>& cells) {
   const std::vector<SectionSummary> all = summarise(cells);
   if (all.empty()) return;
   if (o.versus_blocking()) fmt::print("\n# summary: ratio = blocking call's time / {0} start and wait's (above 1: {0} is faster)\n", o.first_name());
+  else if (o.versus_pmpi) fmt::print("\n# summary: ratio = PMPI_'s time / MPI_'s (above 1: who answers the MPI_ names is faster)\n");
   else fmt::print("\n# summary: ratio = MPI's time / libcoll's (above 1: libcoll is faster)\n");
   fmt::print("# {:<16} {:<8} {:>5} {:>15} {:>11}\n", "collective", "memory", "cells", "geometric mean",
              "worst cell");

@@ -109,6 +109,22 @@ void Comm::close() {
   impl_.reset();
 }
 
+Comm Comm::subset(std::span<const int> members, const AllgatherFunction& allgather) const {
+  std::vector<int> seen(static_cast<std::size_t>(size()));
+  for (const int r : members)
+    if (r < 0 || r >= size() || seen[static_cast<std::size_t>(r)]++ != 0)
+      throw Error(Errc::invalid_argument, fmt::format("libcoll: rank {} of {}: subset: rank {} is {}", rank(), size(), r, r < 0 || r >= size() ? "out of range" : "named twice"));
+  if (!impl_ || seen[static_cast<std::size_t>(rank())] == 0)
+    throw Error(Errc::invalid_argument, fmt::format("libcoll: rank {} of {}: subset: this rank is no member", rank(), size()));
+  return Comm(impl().subset(members, allgather));
+}
+
+bool Comm::try_close() {
+  if (!impl().try_close()) return false;
+  impl_.reset();
+  return true;
+}
+
 const Topology& Comm::topology() const { return impl().topology(); }
 std::size_t Comm::shared_memory_bytes() const { return impl().world().host->heap().touched_bytes(); }
 std::size_t Comm::staging_bytes() const { return impl().world().host->staging().allocated_bytes(); }

@@ -204,6 +204,31 @@ std::unique_ptr<CommImpl> CommImpl::split(int color, int key) {
   return nullptr;
 }
 
+std::unique_ptr<CommImpl> CommImpl::subset(std::span<const int> members, const Exchange& exchange) const {
+  std::vector<int> ranks;
+  for (const int r : members) ranks.push_back(world_ranks_[static_cast<std::size_t>(r)]);
+  return std::make_unique<CommImpl>(world_, std::move(ranks), exchange);
+}
+
+bool CommImpl::try_close() {
+  if (!broken().empty()) return true;
+  if (leaving_ == Leaving::no) {
+    if (!local()) farewell_ = start_barrier();
+    leaving_ = Leaving::farewell;
+  }
+  if (leaving_ == Leaving::farewell) {
+    if (!farewell_.test()) return false;
+    queue_->drain();
+    queue_->shut_down();
+    if (world_->engine->messenger() != nullptr) world_->engine->messenger()->forget(id_);
+    for (const auto& g : mine_) g->depart();
+    leaving_ = Leaving::departed;
+  }
+  if (!std::all_of(mine_.begin(), mine_.end(), [](const auto& g) { return g->all_departed(); })) return false;
+  for (const std::uint64_t area : areas_) world_->host->heap().release(area);
+  return true;
+}
+
 void CommImpl::close() {
   queue_->drain();
   // Nobody sends to this communicator any more once all have come here.

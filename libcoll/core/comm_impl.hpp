@@ -11,6 +11,7 @@
 #include "libcoll/core/world.hpp"
 #include "libcoll/execution/queue.hpp"
 #include "libcoll/planning/select.hpp"
+#include "libcoll/request.hpp"
 #include "transports/shm/group.hpp"
 
 namespace libcoll::detail {
@@ -26,8 +27,12 @@ class CommImpl {
   static std::unique_ptr<CommImpl> make_world(Bootstrap&, const Config&);
   // Collective over this communicator; null for a negative color.
   std::unique_ptr<CommImpl> split(int color, int key);
+  // Collective over `members`, ranks of this communicator in the order of the new one; this rank is one.
+  std::unique_ptr<CommImpl> subset(std::span<const int> members, const Exchange&) const;
   // Collective: lets everybody leave, then gives the areas back.
   void close();
+  // Never waits: false while a member has not called it; then the areas are given back.
+  bool try_close();
 
   int rank() const noexcept { return rank_; }
   int size() const noexcept { return size_; }
@@ -98,6 +103,7 @@ class CommImpl {
   std::shared_ptr<exec::Program> make_program(const Call& call, std::span<const Count> counts);
   void check_across_ranks(const Call& call);
   void validate(const Call& call);
+  Request start_barrier();
   void define_groups();
   void join_groups(const Exchange&);
   void measure_costs(Bootstrap&);
@@ -118,6 +124,8 @@ class CommImpl {
   std::unique_ptr<exec::Queue, exec::Queue::Disown> queue_;
   PlanCache plans_;
   int unannounced_ = 0;
+  Request farewell_;                  // of try_close: a barrier, where messages may still come
+  enum class Leaving : std::uint8_t { no, farewell, departed } leaving_ = Leaving::no;
   Plan uncached_;                     // the plan in use while LIBCOLL_CHECK bypasses the cache
   std::shared_ptr<exec::Program> uncached_program_;
   std::optional<Topology> topology_;

@@ -45,6 +45,9 @@ struct Prepare {
 };
 
 }  // namespace
+
+Request CommImpl::start_barrier() { return prepare_barrier(*this, {}, StartNow{*this}); }
+
 }  // namespace detail
 
 using detail::Prepare;

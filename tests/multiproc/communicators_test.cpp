@@ -74,6 +74,46 @@ TEST(Split, ByLevel) {
             }), "");
 }
 
+TEST(Subset, AmongItsMembersOnly) {
+  EXPECT_EQ(run_threads({.ranks = 5}, [](Comm& c) {
+              const bool odd = c.rank() % 2 == 1;
+              const std::vector<int> members = odd ? std::vector<int>{3, 1} : std::vector<int>{0, 2, 4};
+              Comm between = c.split(odd ? 1 : 0, odd ? -c.rank() : c.rank());
+              const auto exchange = [&](const void* s, void* r, std::size_t n) { between.allgather(s, r, static_cast<Count>(n), DType::byte); };
+              for (int round = 0; round < (odd ? 3 : 1); ++round) {  // the two parts need not agree
+                Comm part = c.subset(members, exchange);
+                require(part.size() == static_cast<int>(members.size()) && members[static_cast<std::size_t>(part.rank())] == c.rank(), "members of a subset");
+                run_smoke(part, test_seed());
+                part.close();
+              }
+              const std::vector<int> bad[] = {{0, 1, 2, 3, 5}, {0, 1, 2, 3, 4, 4}, {(c.rank() + 1) % 5}, {}};
+              for (const auto& list : bad) require(outcome_of([&] { (void)c.subset(list, exchange); }).code == Errc::invalid_argument, "a bad subset was made");
+              between.close();
+              expect_usable(c);
+            }), "");
+}
+
+// Members come to try_close when they like; none waits for another.
+TEST(Subset, ClosedWithoutWaiting) {
+  EXPECT_EQ(run_threads({.ranks = 3}, [](Comm& c) {
+              std::size_t after_one = 0;
+              for (int round = 0; round < 50; ++round) {
+                Comm copy = c.dup();
+                run_smoke(copy, test_seed() + static_cast<std::uint64_t>(round));
+                const bool late = c.rank() == round % 3;
+                if (!late) require(!copy.try_close() && copy, "closed before the last member came");
+                c.barrier();
+                if (late) (void)copy.try_close();
+                c.barrier();
+                require(!copy || copy.try_close(), "not closed after all had come");
+                require(!copy, "closed but not empty");
+                if (round == 5) after_one = c.shared_memory_bytes();
+              }
+              require(c.shared_memory_bytes() <= after_one + (1 << 20), "memory was not given back");
+              expect_usable(c);
+            }), "");
+}
+
 TEST(Split, NestedAndByTurns) {
   EXPECT_EQ(run_threads({.ranks = 8}, [](Comm& world) {
               Comm half = world.split(world.rank() % 2), quarter = half.split(half.rank() / 2, -half.rank()), pair = quarter.dup();

@@ -166,18 +166,26 @@ bool Group::leave() {
   if (broken()) return false;
   const Plan plan{.call = {.coll = detail::Coll::barrier}, .signature = 0};
   barrier_flat(*this, {}, plan);
-  for (int r = 0; r < size_; ++r)
-    if (r != rank_) peer(r).control->departed.fetch_add(1, std::memory_order_acq_rel);
-  const auto everyone = static_cast<std::uint64_t>(size_ - 1);
-  for (int polls = 0; !reached(mine_->control->departed, everyone); ++polls) {
+  depart();
+  for (int polls = 0; !all_departed(); ++polls) {
     if (polls < 10000) {
       sched_yield();
       continue;
     }
     usleep(1000);
     for (int r = 0; r < size_; ++r)
-      if (r != rank_ && host_.lost(peer(r).local) && !reached(mine_->control->departed, everyone)) return false;
+      if (r != rank_ && host_.lost(peer(r).local) && !all_departed()) return false;
   }
+  return true;
+}
+
+void Group::depart() {
+  for (int r = 0; r < size_; ++r)
+    if (r != rank_) peer(r).control->departed.fetch_add(1, std::memory_order_acq_rel);
+}
+
+bool Group::all_departed() {
+  if (!reached(mine_->control->departed, static_cast<std::uint64_t>(size_ - 1))) return false;
   surrender_staging();
   return true;
 }

@@ -188,6 +188,10 @@ class Group {
   // Collective: waits until no member will touch this rank's area again. False if that cannot be
   // known (broken, or a peer died): the area must not be reused.
   bool leave();
+  // The same in two halves that never wait: this rank is done with the members' areas; all members have said so
+  // (then its staging lease is given back too).
+  void depart();
+  bool all_departed();
   // process_vm_readv failed on a rank that was readable at creation: dead or torn down; throws.
   [[noreturn]] void peer_unreadable(int r);
   bool broken() const { return !broken_.empty(); }

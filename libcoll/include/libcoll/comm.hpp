@@ -103,8 +103,14 @@ class LIBCOLL_API Comm {
   Comm split(int color, int key = 0);
   Comm split(Level level);  // ranks that share the named part of the machine
   Comm dup();
+  // Collective over `members` only: ranks of this communicator, in the order of the new one's. They exchange a few
+  // hundred bytes through `allgather`, which is among them; this communicator is not used. Any thread may call it.
+  Comm subset(std::span<const int> members, const AllgatherFunction& allgather) const;
   // Collective; gives the memory back. The Comm is empty afterwards.
   void close();
+  // close() for those who may not wait: false while some member has not called it yet. Call it again now and then,
+  // and nothing else; once it is true the Comm is empty.
+  bool try_close();
   explicit operator bool() const noexcept { return impl_ != nullptr; }
 
   // Not collective. Zeroed, 4096-byte aligned, first touched by the caller's CPU. bytes >= 1.

@@ -20,11 +20,11 @@ inline bool may_call_mpi() {
 }
 
 // While we wait, MPI's point-to-point, RMA and non-blocking traffic goes on: without it a large
-// MPI_Isend posted before our barrier could never complete.
+// MPI_Isend posted before our barrier could never complete. (On MPI_COMM_SELF, MPICH looks without any progress.)
 inline void progress_mpi(void*) {
   if (!may_call_mpi()) return;
   int flag;
-  MPI_Iprobe(MPI_ANY_SOURCE, MPI_ANY_TAG, MPI_COMM_SELF, &flag, MPI_STATUS_IGNORE);
+  MPI_Iprobe(MPI_ANY_SOURCE, MPI_ANY_TAG, MPI_COMM_WORLD, &flag, MPI_STATUS_IGNORE);
 }
 
 }  // namespace detail

@@ -52,6 +52,8 @@ TEST(Layering, IncludesPointDown) {
        {"libcoll/core/call.hpp", "libcoll/core/plan.hpp", "libcoll/core/result.hpp", "libcoll/core/log.hpp"}},
       {"transports/ucx", {"libcoll/core/", "topology/", "libcoll/kernels/", "libcoll/schedule/", "transports/shm/"}, {"libcoll/core/result.hpp", "libcoll/core/log.hpp"}},
       {"libcoll/include", {"libcoll/core/", "libcoll/kernels/", "libcoll/bootstrap/", "transports/", "topology/"}, {}},
+      {"integrations", {"libcoll/core/", "libcoll/algorithms/", "libcoll/bootstrap/", "libcoll/execution/", "libcoll/kernels/", "libcoll/planning/", "libcoll/schedule/", "transports/",
+                        "topology/", "tests/", "benchmarks/"}, {}},
       {"examples", {"libcoll/core/", "libcoll/kernels/", "transports/", "topology/", "tests/"}, {}},
   };
   for (const Rule& rule : rules) {
@@ -70,11 +72,11 @@ TEST(Layering, TheLibraryKnowsNoTestsNorBenchmarks) {
   for (const char* folder : {"libcoll", "topology", "transports"})
     for (const fs::path& file : sources_in(folder))
       for (const std::string& include : includes_of(file))
-        EXPECT_FALSE(include.starts_with("tests/") || include.starts_with("benchmarks/")) << file << " includes " << include;
+        EXPECT_FALSE(include.starts_with("tests/") || include.starts_with("benchmarks/") || include.starts_with("integrations/")) << file << " includes " << include;
 }
 
 TEST(Layering, EveryHeaderIsIncludedOnce) {
-  for (const char* folder : {"libcoll", "topology", "transports", "tests"})
+  for (const char* folder : {"libcoll", "topology", "transports", "integrations", "tests"})
     for (const fs::path& file : sources_in(folder)) {
       if (file.extension() != ".hpp") continue;
       std::ifstream in(file);
@@ -84,7 +86,7 @@ TEST(Layering, EveryHeaderIsIncludedOnce) {
 }
 
 TEST(Layering, FilesStayReadable) {
-  for (const char* folder : {"libcoll", "topology", "transports", "examples", "benchmarks", "tests"})
+  for (const char* folder : {"libcoll", "topology", "transports", "examples", "benchmarks", "integrations", "tests"})
     for (const fs::path& file : sources_in(folder)) {
       std::ifstream in(file);
       const auto lines = std::count(std::istreambuf_iterator<char>(in), {}, '\n');

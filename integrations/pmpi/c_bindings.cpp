@@ -1,0 +1,49 @@
+// The names that C programs call.
+#include "below.hpp"
+#include "movement.hpp"
+#include "reductions.hpp"
+#include "vector_forms.hpp"
+
+using namespace libcoll::pmpi;
+
+extern "C" {
+
+int MPI_Init(int* argc, char*** argv) {
+  const int code = LIBCOLL_BELOW(Init)(argc, argv);
+  start();
+  return code;
+}
+
+int MPI_Init_thread(int* argc, char*** argv, int required, int* provided) {
+  const int code = LIBCOLL_BELOW(Init_thread)(argc, argv, required, provided);
+  start();
+  return code;
+}
+
+int MPI_Barrier(MPI_Comm comm) {
+  return barrier(comm, [&] { return LIBCOLL_BELOW(Barrier)(comm); });
+}
+
+#define LIBCOLL_NAME(name) MPI_##name
+#define LIBCOLL_DOWN(name) LIBCOLL_BELOW(name)
+#define N int
+#define D int
+#include "c_collectives.inc"
+#undef LIBCOLL_NAME
+#undef LIBCOLL_DOWN
+#undef N
+#undef D
+
+#if LIBCOLL_MPI_HAS_LARGE_COUNTS
+#define LIBCOLL_NAME(name) MPI_##name##_c
+#define LIBCOLL_DOWN(name) LIBCOLL_BELOW(name##_c)
+#define N MPI_Count
+#define D MPI_Aint
+#include "c_collectives.inc"
+#undef LIBCOLL_NAME
+#undef LIBCOLL_DOWN
+#undef N
+#undef D
+#endif
+
+}  // extern "C"

@@ -1,0 +1,19 @@
+// Home: libcoll's world over MPI_COMM_WORLD, made in the first collective of a communicator that has all its ranks.
+// What every other communicator is made from, among its members only.
+#pragma once
+
+#include "state.hpp"
+
+namespace libcoll::pmpi {
+
+// Collective over the State's members: ready, passed down for good, or to be asked again.
+void settle(State&) noexcept;
+
+// -- Communicators that the program has freed. Members may free them in any order and never wait for each other.
+void retire(Comm&&) noexcept;
+// Gives back what all members have freed.
+void sweep() noexcept;
+// Collective over MPI_COMM_WORLD: gives everything back.
+void close_home(std::vector<State*> live) noexcept;
+
+}  // namespace libcoll::pmpi

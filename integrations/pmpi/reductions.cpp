@@ -1,0 +1,59 @@
+#include "reductions.hpp"
+
+#include <algorithm>
+#include <limits>
+
+namespace libcoll::pmpi {
+
+Reason Reduction::resolve(MPI_Datatype type, MPI_Op op) noexcept {
+  const TypeInfo* t = type_info(type);
+  if (t == nullptr) return Reason::bad_arguments;
+  if (const OpInfo* o = predefined_ops.find(op); o != nullptr) {
+    if ((t->operations & o->bit) == 0) return Reason::type_and_operation;
+    dtype_ = t->dtype;
+    op_ = o->op;
+    element_ = t->extent;
+    return Reason::handled;
+  }
+  // The program's own: elements are records of the type's extent, combined in rank order. Types with gaps would have
+  // their gaps overwritten.
+  int commutes = 0;
+  if (PMPI_Op_commutative(op, &commutes) != MPI_SUCCESS) return Reason::bad_arguments;
+  if (!t->gapless || t->extent == 0 || t->extent > std::numeric_limits<std::int32_t>::max()) return Reason::type_and_operation;
+  element_ = t->extent;
+  local_ = {type, op};
+  custom_ = {.function = &reduce_local, .context = &local_, .commutative = commutes != 0, .element_bytes = static_cast<std::uint32_t>(t->extent)};
+  return Reason::handled;
+}
+
+void Reduction::reduce_local(const void* in, void* inout, std::size_t count, DType, void* context) {
+  const auto& local = *static_cast<const Local*>(context);
+  MPI_Aint lower = 0, extent = 0;
+  PMPI_Type_get_extent(local.type, &lower, &extent);
+  constexpr std::size_t most = std::numeric_limits<int>::max();
+  for (std::size_t at = 0; at < count; at += most) {
+    const auto offset = static_cast<MPI_Aint>(at) * extent;
+    if (PMPI_Reduce_local(static_cast<const std::byte*>(in) + offset, static_cast<std::byte*>(inout) + offset, static_cast<int>(std::min(most, count - at)), local.type, local.op) != MPI_SUCCESS)
+      throw Error(Errc::internal, "libcoll: MPI_Reduce_local failed");
+  }
+}
+
+Operands::Operands(const void* send, void* recv, std::int64_t send_bytes, std::int64_t recv_bytes) : send_(send), recv_(recv) {
+  const bool in_place = is_in_place_here(send);
+  bad_ = (recv == nullptr && recv_bytes != 0) || (send == nullptr && !in_place && send_bytes != 0) || (recv_bytes != 0 && is_in_place_here(recv));
+  if (in_place) {
+    send_ = libcoll::in_place;
+    return;
+  }
+  if (bad_ || send_bytes == 0 || recv_bytes == 0) return;
+  const auto *s = static_cast<const std::byte*>(send), *r = static_cast<const std::byte*>(recv);
+  if (s >= r + recv_bytes || r >= s + send_bytes) return;
+  // One MPI calls this an error, others do what was meant.
+  bad_ = is_mpich && s == r;
+  if (bad_) return;
+  copy_.reset(new std::byte[static_cast<std::size_t>(send_bytes)]);
+  std::memcpy(copy_.get(), send, static_cast<std::size_t>(send_bytes));
+  send_ = copy_.get();
+}
+
+}  // namespace libcoll::pmpi

@@ -1,0 +1,153 @@
+// Reducing collectives. N: int, or MPI_Count in the _c forms; below(): the same call to the MPI below.
+#pragma once
+
+#include <cstring>
+#include <memory>
+#include <vector>
+
+#include "entry.hpp"
+#include "types.hpp"
+
+namespace libcoll::pmpi {
+
+// A datatype and an operation in libcoll's terms. MPI has them equal on all ranks.
+class Reduction {
+ public:
+  // handled, or why not.
+  Reason resolve(MPI_Datatype type, MPI_Op op) noexcept;
+  DType dtype() const noexcept { return dtype_; }
+  ReduceOp op() const noexcept { return custom_.function != nullptr ? ReduceOp(custom_) : ReduceOp(op_); }
+  std::int64_t bytes(std::int64_t count) const noexcept { return count * element_; }
+
+ private:
+  struct Local { MPI_Datatype type; MPI_Op op; };
+  static void reduce_local(const void* in, void* inout, std::size_t count, DType, void* context);
+  DType dtype_ = DType::byte;
+  Op op_ = Op::sum;
+  std::int64_t element_ = 0;  // bytes in memory
+  Local local_{};
+  CustomOp custom_;
+};
+
+// The buffers of one rank: in place, apart, or the operand copied out of the way where a program lets them overlap.
+class Operands {
+ public:
+  Operands(const void* send, void* recv, std::int64_t send_bytes, std::int64_t recv_bytes);
+  bool are_bad() const noexcept { return bad_; }
+  const void* send() const noexcept { return send_; }
+  void* recv() const noexcept { return recv_; }
+
+ private:
+  bool bad_ = false;
+  const void* send_;
+  void* recv_;
+  std::unique_ptr<std::byte[]> copy_;
+};
+
+template <class Below>
+int barrier(MPI_Comm comm, const Below& below) noexcept {
+  Entry e(Coll::barrier, comm);
+  if (!e) return e.down(below);
+  return e.run(0, [](Comm& c) { c.barrier(); });
+}
+
+template <class N, class Below>
+int allreduce_slowly(const void* send, void* recv, N count, MPI_Datatype type, MPI_Op op, MPI_Comm comm, const Below& below) noexcept {
+  Entry e(Coll::allreduce, comm);
+  if (!e) return e.down(below);
+  Reduction r;
+  if (const Reason why = r.resolve(type, op); why != Reason::handled) return e.down(below, why);
+  if (count < 0) return e.down(below, Reason::bad_arguments);
+  const std::int64_t bytes = r.bytes(count);
+  const Operands o(send, recv, bytes, bytes);
+  if (o.are_bad()) return e.down(below, Reason::bad_arguments);
+  return e.run(bytes, [&](Comm& c) { c.allreduce(o.send(), o.recv(), count, r.dtype(), r.op()); });
+}
+
+// Where every instruction counts: a communicator, type and operation that are known, buffers plainly apart.
+template <class N, class Below>
+[[gnu::always_inline]] inline int allreduce(const void* send, void* recv, N count, MPI_Datatype type, MPI_Op op, MPI_Comm comm, const Below& below) noexcept {
+  if (State* s = recently(comm); s != nullptr) [[likely]] {
+    const TypeInfo* t = predefined_types.find(type);
+    const OpInfo* o = predefined_ops.find(op);
+    const auto a = reinterpret_cast<std::uintptr_t>(send), b = reinterpret_cast<std::uintptr_t>(recv);
+    const bool in_place = is_in_place_here(send);
+    if (t != nullptr && o != nullptr && (t->operations & o->bit) != 0 && count > 0 && b != 0 && !is_in_place_here(recv)) [[likely]] {
+      const auto bytes = static_cast<std::uintptr_t>(count) * static_cast<std::uintptr_t>(t->extent);
+      if (in_place || (a != 0 && a - b + bytes - 1 >= 2 * bytes - 1)) [[likely]] {
+        try {
+          s->comm.allreduce(in_place ? static_cast<const void*>(libcoll::in_place) : send, recv, count, t->dtype, o->op);
+          return MPI_SUCCESS;
+        } catch (const std::exception& e) {
+          return raise(comm, e.what());
+        }
+      }
+    }
+  }
+  return allreduce_slowly(send, recv, count, type, op, comm, below);
+}
+
+template <class N, class Below>
+int reduce(const void* send, void* recv, N count, MPI_Datatype type, MPI_Op op, int root, MPI_Comm comm, const Below& below) noexcept {
+  Entry e(Coll::reduce, comm);
+  if (!e) return e.down(below);
+  Reduction r;
+  if (const Reason why = r.resolve(type, op); why != Reason::handled) return e.down(below, why);
+  if (count < 0 || !e.has(root)) return e.down(below, Reason::bad_arguments);
+  const bool am_root = e.rank() == root;
+  if (!am_root && is_in_place_here(send)) return e.down(below, Reason::bad_arguments);
+  const std::int64_t bytes = r.bytes(count);
+  const Operands o(send, am_root ? recv : nullptr, bytes, am_root ? bytes : 0);
+  if (o.are_bad()) return e.down(below, Reason::bad_arguments);
+  return e.run(bytes, [&](Comm& c) { c.reduce(o.send(), o.recv(), count, r.dtype(), r.op(), root); });
+}
+
+template <class N, class Below>
+int reduce_scatter_block(const void* send, void* recv, N count, MPI_Datatype type, MPI_Op op, MPI_Comm comm, const Below& below) noexcept {
+  Entry e(Coll::reduce_scatter_block, comm);
+  if (!e) return e.down(below);
+  Reduction r;
+  if (const Reason why = r.resolve(type, op); why != Reason::handled) return e.down(below, why);
+  if (count < 0) return e.down(below, Reason::bad_arguments);
+  const std::int64_t bytes = r.bytes(count);
+  const Operands o(send, recv, bytes * e.size(), bytes);
+  if (o.are_bad()) return e.down(below, Reason::bad_arguments);
+  return e.run(bytes * e.size(), [&](Comm& c) { c.reduce_scatter_block(o.send(), o.recv(), count, r.dtype(), r.op()); });
+}
+
+template <class N, class Below>
+int reduce_scatter(const void* send, void* recv, const N* counts, MPI_Datatype type, MPI_Op op, MPI_Comm comm, const Below& below) noexcept {
+  Entry e(Coll::reduce_scatter, comm);
+  if (!e) return e.down(below);
+  Reduction r;
+  if (const Reason why = r.resolve(type, op); why != Reason::handled) return e.down(below, why);
+  if (counts == nullptr) return e.down(below, Reason::bad_arguments);
+  const std::vector<Count> list(counts, counts + e.size());
+  std::int64_t total = 0;
+  for (const Count n : list) {
+    if (n < 0) return e.down(below, Reason::bad_arguments);
+    total += n;
+  }
+  const Operands o(send, recv, r.bytes(total), is_in_place_here(send) ? r.bytes(total) : r.bytes(list[static_cast<std::size_t>(e.rank())]));
+  if (o.are_bad()) return e.down(below, Reason::bad_arguments);
+  return e.run(r.bytes(total), [&](Comm& c) { c.reduce_scatter(o.send(), o.recv(), list, r.dtype(), r.op()); });
+}
+
+// MPI_Scan and MPI_Exscan.
+template <class N, class Below>
+int scan(Coll which, const void* send, void* recv, N count, MPI_Datatype type, MPI_Op op, MPI_Comm comm, const Below& below) noexcept {
+  Entry e(which, comm);
+  if (!e) return e.down(below);
+  Reduction r;
+  if (const Reason why = r.resolve(type, op); why != Reason::handled) return e.down(below, why);
+  if (count < 0) return e.down(below, Reason::bad_arguments);
+  const std::int64_t bytes = r.bytes(count);
+  const Operands o(send, recv, bytes, bytes);
+  if (o.are_bad()) return e.down(below, Reason::bad_arguments);
+  return e.run(bytes, [&](Comm& c) {
+    if (which == Coll::scan) c.scan(o.send(), o.recv(), count, r.dtype(), r.op());
+    else c.exscan(o.send(), o.recv(), count, r.dtype(), r.op());
+  });
+}
+
+}  // namespace libcoll::pmpi

@@ -1,0 +1,35 @@
+// What became of each call: counted where LIBCOLL_MPI asks for it, printed when MPI is finalized.
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+namespace libcoll::pmpi {
+
+enum class Coll : std::uint8_t {
+  barrier, bcast, reduce, allreduce, reduce_scatter_block, reduce_scatter, scan, exscan,
+  allgather, allgatherv, gather, gatherv, scatter, scatterv, alltoall, alltoallv, alltoallw,
+};
+inline constexpr int coll_count = 17;
+const char* name_of(Coll) noexcept;  // as MPI spells it
+
+// Why a call was passed down; `handled`: it was not.
+enum class Reason : std::uint8_t {
+  handled, off, outside_mpi, one_rank, intercommunicator, several_worlds, several_hosts, no_world_yet, creation_failed, finalizing,
+  bad_arguments, type_and_operation, form,
+};
+inline constexpr int reason_count = 13;
+const char* text_of(Reason) noexcept;
+
+struct Tally {
+  std::uint64_t calls = 0, bytes = 0, nanoseconds = 0;
+};
+using Tallies = std::array<std::array<Tally, reason_count>, coll_count>;
+
+// Thread-safe.
+void count(Coll, Reason, std::uint64_t bytes, std::uint64_t nanoseconds) noexcept;
+std::uint64_t clock_ns() noexcept;
+// Collective over MPI_COMM_WORLD: rank 0 prints the sums over all ranks to stderr.
+void print_report() noexcept;
+
+}  // namespace libcoll::pmpi

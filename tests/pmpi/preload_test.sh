@@ -1,0 +1,34 @@
+#!/bin/bash
+# preload_test.sh BUILD_BIN MPI MPIRUN...: what coll-preload and LIBCOLL_MPI do with good and bad values.
+set -u
+bin=$1 mpi=$2; shift 2
+mpirun=("$@")
+preload=$bin/coll-preload program=$bin/pmpi_threads_$mpi
+fail() { echo "preload_test: $*"; [ -n "${output:-}" ] && printf '%s\n' "$output"; exit 1; }
+expect() {  # code text command...
+  local code=$1 text=$2; shift 2
+  output=$("$@" 2>&1)
+  [ $? -eq "$code" ] || fail "$*: another exit code than $code"
+  case "$output" in *"$text"*) ;; *) fail "$*: no \"$text\" in its output" ;; esac
+}
+expect 2 "usage:" "$preload"
+expect 2 "no-such-program: not found" "$preload" no-such-program
+expect 2 "must be openmpi or mpich" env LIBCOLL_MPI_FLAVOUR=lam "$preload" "$program"
+expect 0 "$mpi" "$preload" env -u LIBCOLL_MPI LIBCOLL_MPI_FLAVOUR=$mpi "$preload" sh -c 'echo "$LD_PRELOAD"'
+run() { "${mpirun[@]}" -n 2 "$preload" "$@"; }
+output=$(LIBCOLL_MPI=nonsense run "$program" 2>&1) && fail "LIBCOLL_MPI=nonsense was accepted"
+case "$output" in *"must be on, off, report or check"*) ;; *) fail "LIBCOLL_MPI=nonsense: no clear message" ;; esac
+for mode in on off check report; do
+  output=$(LIBCOLL_MPI=$mode run "$program" 2>&1) || fail "LIBCOLL_MPI=$mode failed"
+  case "$output" in *"pmpi test: passed"*) ;; *) fail "LIBCOLL_MPI=$mode did not pass" ;; esac
+  printf '%s\n' "$output" | grep -q '^MPI_Allreduce  *libcoll ' && seen=report || seen=
+  [ "$seen" = "$(test $mode = report && echo report)" ] || fail "LIBCOLL_MPI=$mode: a report where none belongs, or none"
+done
+# A program that a script starts.
+output=$(LIBCOLL_MPI=report run sh -c "$program" 2>&1) || fail "through a script"
+printf '%s\n' "$output" | grep -q '^MPI_Allreduce  *libcoll ' || fail "a program started by a script did not run in libcoll"
+# A rank that is killed.
+run "$bin/pmpi_killed_$mpi" >/dev/null 2>&1 && fail "a job with a killed rank succeeded"
+left=$(ls /dev/shm 2>/dev/null | grep libcoll)
+[ -z "$left" ] || fail "left in /dev/shm: $left"
+echo "preload_test: passed"
