@@ -2,13 +2,12 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
-#include <cstdio>
 #include <filesystem>
-#include <fstream>
 #include <numeric>
 
 #include "tests/multiproc/body.hpp"
 #include "tests/multiproc/calls.hpp"
+#include "tests/support/memory.hpp"
 #include "tests/support/ranks.hpp"
 #include "tests/support/values.hpp"
 
@@ -21,10 +20,7 @@ struct Usage {
 };
 
 Usage usage_of(const Comm& c) {
-  Usage u;
-  std::ifstream status("/proc/self/status");
-  for (std::string line; std::getline(status, line);)
-    if (std::sscanf(line.c_str(), "VmRSS: %ld", &u.rss_kib) == 1) break;
+  Usage u{.rss_kib = resident_kib()};
   const auto fds = std::filesystem::directory_iterator("/proc/self/fd");
   u.descriptors = std::distance(begin(fds), end(fds));
   u.shared = c.shared_memory_bytes();

@@ -1,14 +1,13 @@
 #include "tests/multiproc/subcomms.hpp"
 
 #include <algorithm>
-#include <cstdio>
-#include <fstream>
 #include <random>
 #include <stdexcept>
 #include <string>
 
 #include "tests/multiproc/body.hpp"
 #include "tests/multiproc/calls.hpp"
+#include "tests/support/memory.hpp"
 
 namespace libcoll::test {
 
@@ -51,16 +50,6 @@ void check_random_splits(Comm& world, std::uint64_t seed, int rounds) {
   }
   expect_usable(world);
 }
-
-namespace {
-long resident_kib() {
-  std::ifstream status("/proc/self/status");
-  long kib = 0;
-  for (std::string line; std::getline(status, line);)
-    if (std::sscanf(line.c_str(), "VmRSS: %ld", &kib) == 1) break;
-  return kib;
-}
-}  // namespace
 
 void check_churn(Comm& world, int rounds) {
   const auto churn = [&](int times) {

@@ -3,13 +3,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <fstream>
-
 #include "check.hpp"
+#include "tests/support/memory.hpp"
 
 namespace {
 
 using namespace pmpi_test;
+using libcoll::test::resident_kib;
 
 // A sum over the communicator that comes out right only if all its members, and nobody else, took part.
 void check_sum(MPI_Comm c, const char* what) {
@@ -24,14 +24,6 @@ void check_sum(MPI_Comm c, const char* what) {
 // Where a run that hangs has come to.
 void stage(const char* name) {
   if (std::getenv("PMPI_TEST_TRACE") != nullptr) std::fprintf(stderr, "rank %d: %s\n", rank_of(), name);
-}
-
-long resident_kib() {
-  std::ifstream status("/proc/self/status");
-  long kib = 0;
-  for (std::string line; std::getline(status, line);)
-    if (std::sscanf(line.c_str(), "VmRSS: %ld", &kib) == 1) break;
-  return kib;
 }
 
 // MPICH's barriers between ranks that share a CPU take a scheduler's tick: `rounds` is the caller's.

@@ -79,8 +79,7 @@ void Group::wait_suspended(const std::function<bool()>& ready, int r) {
   }
 }
 
-// Where ranks take turns on CPUs. A member that has not arrived and waits for this CPU needs it at once. Those that
-// run elsewhere are about to arrive, probably sooner than a switch to another rank and back takes.
+// Where ranks take turns on CPUs: whether a member that last waited on this one has something to do there.
 template <class Needs>
 bool Group::member_needs_cpu(const Needs& needs) {
   const std::int32_t cpu = sched_getcpu() + 1;
@@ -96,6 +95,8 @@ bool Group::cpu_is_wanted() {
   return member_needs_cpu([&](int r) { return !reached(peer(r).control->progress.finished, at_step(sequence_, 0)); });
 }
 
+// A member that has not arrived and waits for this CPU needs it at once. Those that run elsewhere are about to arrive,
+// probably sooner than a switch to another rank and back takes.
 bool Group::arrives_soon(const std::atomic<std::uint64_t>& word, std::uint64_t value) {
   constexpr int polls = 32;
   if (member_needs_cpu([&](int r) { return !has_posted(sequence_, r); })) return false;
