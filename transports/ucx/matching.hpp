@@ -16,13 +16,14 @@ namespace libcoll::xport::ucx {
 
 // What precedes every message. Ranks of a job share the byte order.
 struct Header {
-  enum Kind : std::uint16_t { data, goodbye, goodbye_seen, withdrawn, notice, credit, unlimited };
+  enum Kind : std::uint16_t { data, goodbye, goodbye_seen, withdrawn, notice, credit, unlimited, linked };
   std::uint64_t communicator = 0;  // goodbye: the number of data messages sent before it
   std::uint32_t sequence = 0;
   std::uint32_t message = 0;       // notice: its word
   std::uint32_t source = 0;  // rank
   std::uint32_t signature = 0;
-  std::uint32_t kind = data;
+  std::uint16_t kind = data;
+  std::uint16_t empty = 0;   // one byte stands for none
   std::uint32_t consumed = 0;  // data and credit: of what the receiver sent in this communicator (flow.hpp)
 };
 static_assert(sizeof(Header) == 32);

@@ -61,6 +61,10 @@ class UcxMessenger final : public Messenger {
     ucp_ep_h ep = nullptr;
     std::string why;                           // of departed and failed
     ucs_status_t failing = UCS_OK;             // what the error handler was told
+    bool told = false;                         // the peer, that the connection is made on this side
+    bool heard = false;                        // the same of it
+    bool linked = false;                       // both
+    Entry* held = nullptr;                     // transfers that are over but for that
     bool said_goodbye = false;                 // and sent so many data messages before:
     std::uint64_t goodbye_count = 0;
     bool knows_we_leave = false;               // it has seen our goodbye and all that we sent before
@@ -79,6 +83,8 @@ class UcxMessenger final : public Messenger {
   void deliver(Entry* posted, Entry* arrived);
   void drop(Entry* arrived);
   void finish(Entry*, const std::string& error = {});
+  void complete(Entry*);
+  void release_held(Peer&);
   bool same_call(Entry* posted, const Header& arrived, std::size_t bytes);
   ucs_status_t arrived(const Header&, void* data, std::size_t bytes, std::uint64_t attributes);
   ucs_status_t keep(const Header&, void* data, std::size_t bytes, std::uint64_t attributes);
@@ -107,7 +113,12 @@ class UcxMessenger final : public Messenger {
   bool usable(int rank, std::string& why) const;
   // True if there is an endpoint afterwards.
   bool connect(Peer&);
+  void begin_link(Peer&);
+  void link_told(Peer&);
+  void look_for_link(Peer&);
+  void settle_links();
   static void on_error(void* peer, ucp_ep_h, ucs_status_t);
+  static void on_link_flushed(void* request, ucs_status_t, void* peer);
   // Acts on what callbacks noted: failed endpoints, goodbyes to acknowledge, credit.
   bool settle();
   void look_for_end(Peer&);
@@ -128,7 +139,7 @@ class UcxMessenger final : public Messenger {
   Forgotten forgotten_;
   Entry* in_flight_ = nullptr;              // known to UCX
   std::vector<Peer> peers_;
-  std::vector<int> failing_, acknowledge_;  // ranks, noted in callbacks
+  std::vector<int> failing_, acknowledge_, linking_;  // ranks, noted in callbacks
   std::unordered_map<std::uint64_t, Abandoned> abandoned_;  // by communicator
   std::vector<Flow*> due_;                  // credit is owed, or sends that wait may go
   struct Excuse {

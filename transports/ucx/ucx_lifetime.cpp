@@ -22,6 +22,7 @@ UcxMessenger::UcxMessenger(int rank, Worker worker, std::vector<std::vector<char
   for (std::size_t r = 0; r < addresses_.size(); ++r) peers_.emplace_back(this, static_cast<int>(r));
   failing_.reserve(peers_.size());
   acknowledge_.reserve(peers_.size());
+  linking_.reserve(peers_.size());
 }
 
 bool UcxMessenger::usable(int rank, std::string& why) const {
@@ -45,11 +46,49 @@ bool UcxMessenger::connect(Peer& p) {
   const ucs_status_t s = ucp_ep_create(worker_.get(), &params, &p.ep);
   if (s == UCS_OK) {
     p.state = Peer::State::connected;
+    begin_link(p);
     return true;
   }
   p.ep = nullptr;
   break_connection(p, fmt::format("rank {} cannot be reached over UCX: {}", p.rank, ucs_status_string(s)));
   return false;
+}
+
+// To make a connection UCX needs calls of both sides, of one even after the first data has arrived. So no transfer is done
+// before its rank has flushed the connection (over TCP that takes the peer's answer), has told the peer so, and has heard
+// the same of it: whoever has left the first collective with a peer owes it nothing.
+void UcxMessenger::begin_link(Peer& p) {
+  ucp_request_param_t param{};
+  param.op_attr_mask = UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA;
+  param.cb.send = on_link_flushed;
+  param.user_data = &p;
+  if (!UCS_PTR_IS_PTR(ucp_ep_flush_nbx(p.ep, &param))) linking_.push_back(p.rank);
+}
+
+void UcxMessenger::on_link_flushed(void* request, ucs_status_t, void* peer) {
+  auto& p = *static_cast<Peer*>(peer);
+  ucp_request_free(request);
+  p.owner->linking_.push_back(p.rank);
+}
+
+void UcxMessenger::link_told(Peer& p) {
+  p.told = true;
+  look_for_link(p);
+}
+
+void UcxMessenger::look_for_link(Peer& p) {
+  p.linked = p.told && p.heard;
+  if (p.linked) release_held(p);
+}
+
+void UcxMessenger::settle_links() {
+  while (!linking_.empty()) {
+    Peer& p = peer(linking_.back());
+    linking_.pop_back();
+    if (std::string why; !usable(p.rank, why) || p.failing != UCS_OK) continue;
+    if (p.ep == nullptr) connect(p);  // it heard before it had anything to say
+    else send_control(p, Header::linked, {});
+  }
 }
 
 void UcxMessenger::on_error(void* arg, ucp_ep_h, ucs_status_t status) {
@@ -76,9 +115,12 @@ bool UcxMessenger::settle() {
     p.state = Peer::State::departed;
     p.why = fmt::format("rank {} has closed its world", p.rank);
     if (connected) send_control(p, Header::goodbye_seen, {});
+    release_held(p);
     end_receives(p);
     end_waiting(p);
   }
+  any |= !linking_.empty();
+  settle_links();
   while (!failing_.empty()) {
     Peer& p = peer(failing_.back());
     failing_.pop_back();
@@ -95,6 +137,7 @@ void UcxMessenger::break_connection(Peer& p, const std::string& why) {
   p.state = Peer::State::failed;
   p.why = why;
   if (lost_ < 0) lost_ = p.rank;
+  release_held(p);
   end_receives(p);
   end_waiting(p);
   close_endpoint(p);
@@ -154,6 +197,7 @@ UcxMessenger::~UcxMessenger() {
   table_.extract([](const Entry& e) { return e.kind == Entry::Kind::posted; },
                  [&](Entry* e) { finish(e, "the receive was pending when its messenger closed"); });
   for (Peer& p : peers_) {
+    release_held(p);
     p.flows.each([&](Flow& f) { start_waiting(p, f); });
     if (p.state != Peer::State::connected || p.failing != UCS_OK) continue;
     Header h;

@@ -74,6 +74,21 @@ void UcxMessenger::finish(Entry* e, const std::string& error) {
   t->state.store(error.empty() ? Transfer::State::done : Transfer::State::failed, std::memory_order_release);
 }
 
+// It is over, but the peer may need this rank's help to make the connection.
+void UcxMessenger::complete(Entry* e) {
+  Peer& p = peer(e->peer);
+  if (p.linked || p.ep == nullptr || e->transfer == nullptr) return finish(e);
+  e->next = p.held;
+  p.held = e;
+}
+
+void UcxMessenger::release_held(Peer& p) {
+  while (Entry* const e = p.held) {
+    p.held = e->next;
+    finish(e);
+  }
+}
+
 // -- Starting and ending what UCX does
 
 bool UcxMessenger::start_send(Entry* e) {
@@ -88,7 +103,10 @@ bool UcxMessenger::start_send(Entry* e) {
   }
   e->starting = true;
   if (e->kind == Entry::Kind::sending) ++peer(e->peer).sent;
-  const auto r = ucp_am_send_nbx(peer(e->peer).ep, message_id, &e->header, sizeof e->header, e->data, e->bytes, &param);
+  e->header.empty = e->bytes == 0;
+  static const char something = 0;
+  const void* const data = e->header.empty ? &something : e->data;
+  const auto r = ucp_am_send_nbx(peer(e->peer).ep, message_id, &e->header, sizeof e->header, data, e->header.empty ? 1 : e->bytes, &param);
   if (UCS_PTR_IS_ERR(r) && e->kind == Entry::Kind::sending) --peer(e->peer).sent;
   started(e, r);
   return !UCS_PTR_IS_ERR(r);
@@ -120,7 +138,8 @@ void UcxMessenger::started(Entry* e, ucs_status_ptr_t result) {
 }
 
 void UcxMessenger::ended(Entry* e, ucs_status_t status) {
-  if (status == UCS_OK) return finish(e);
+  if (e->kind == Entry::Kind::control && e->header.kind == Header::linked && status == UCS_OK) link_told(peer(e->peer));
+  if (status == UCS_OK) return complete(e);
   const Peer& p = peer(e->peer);
   finish(e, p.why.empty() ? fmt::format("rank {}: the connection failed: {}", e->peer, ucs_status_string(status)) : p.why);
 }
@@ -153,6 +172,7 @@ ucs_status_t UcxMessenger::on_message(void* self, const void* header, std::size_
     detail::log().warn("UCX: dropped a message that is not from a rank of this world");
     return UCS_OK;
   }
+  if (h.empty) bytes = 0;
   return h.kind == Header::data ? m.arrived(h, data, bytes, param->recv_attr) : m.control_arrived(h);
 }
 
@@ -185,7 +205,7 @@ ucs_status_t UcxMessenger::arrived(const Header& h, void* data, std::size_t byte
     return UCS_INPROGRESS;
   }
   if (bytes != 0) std::memcpy(posted->data, data, bytes);
-  finish(posted);
+  complete(posted);
   return UCS_OK;
 }
 
@@ -219,7 +239,7 @@ void UcxMessenger::deliver(Entry* posted, Entry* arrived) {
   }
   if (posted->bytes != 0) std::memcpy(posted->data, arrived->data, posted->bytes);
   drop(arrived);
-  finish(posted);
+  complete(posted);
 }
 
 ucs_status_t UcxMessenger::control_arrived(const Header& h) {
@@ -228,6 +248,10 @@ ucs_status_t UcxMessenger::control_arrived(const Header& h) {
     p.said_goodbye = true;
     p.goodbye_count = h.communicator;
     look_for_end(p);
+  } else if (h.kind == Header::linked) {
+    p.heard = true;
+    if (p.ep == nullptr) linking_.push_back(p.rank);
+    look_for_link(p);
   } else if (h.kind == Header::goodbye_seen) {
     p.knows_we_leave = true;
   } else if (h.kind == Header::notice && !forgotten_.contains(h.communicator)) {
@@ -258,15 +282,16 @@ void UcxMessenger::send(int to, const MessageKey& key, const void* data, std::si
 void UcxMessenger::recv(int from, const MessageKey& key, void* data, std::size_t bytes, Transfer& t) {
   const std::lock_guard lock(mutex_);
   Entry* const e = new_entry(Entry::Kind::posted, from, header_of(key, Header::data), data, bytes, &t);
+  std::string why;
+  // An endpoint, although nothing is sent: without one nobody would tell that the peer died.
+  const bool connected = usable(from, why) && connect(peer(from));
   // What arrived before its sender left or died is as good as any.
   if (Entry* const early = from >= 0 && from < static_cast<int>(peers_.size()) ? table_.take(Entry::Kind::arrived, e->header, from) : nullptr) {
     deliver(e, early);
     settle_flows();
     return;
   }
-  if (std::string why; !usable(from, why)) return finish(e, why);
-  // An endpoint, although nothing is sent: without one nobody would tell that the peer died.
-  if (!connect(peer(from))) return finish(e, peer(from).why);
+  if (!connected) return finish(e, why.empty() ? peer(from).why : why);
   table_.insert(e);
 }
 
@@ -294,6 +319,8 @@ void UcxMessenger::cancel(Transfer& t) {
     peer(e->peer).flows.of(e->header.communicator).remove(e);
     return finish(e, text);
   }
+  release_held(peer(e->peer));
+  if (t.finished()) return;
   // UCX cannot stop an active message. One that nobody asks for is let go by the receiver; one that moves will end.
   Peer& p = peer(e->peer);
   if (e->kind == Entry::Kind::sending && p.state == Peer::State::connected) send_control(p, Header::withdrawn, e->header);
@@ -334,7 +361,7 @@ int UcxMessenger::lost_peer(std::string* why) const {
 
 bool UcxMessenger::arm() {
   const std::lock_guard lock(mutex_);
-  return worker_.event_fd() >= 0 && failing_.empty() && acknowledge_.empty() && due_.empty() && excuses_.empty() && ucp_worker_arm(worker_.get()) == UCS_OK;
+  return worker_.event_fd() >= 0 && failing_.empty() && acknowledge_.empty() && due_.empty() && linking_.empty() && excuses_.empty() && ucp_worker_arm(worker_.get()) == UCS_OK;
 }
 
 Traffic UcxMessenger::traffic(int of) const {

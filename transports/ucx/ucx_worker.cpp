@@ -48,6 +48,8 @@ std::string environment(const char* name) {
 // UCX's own keepalive sends a little data. RDMA notices by it that the peer is gone; over TCP it does harm: the kernel's
 // keepalive, which gives up after seconds, is off while data waits for an acknowledgement, and retransmission gives up
 // after a quarter of an hour (UCX 1.13.1, Linux 6; tests/support/hosts: hosts_ring 2 vanish idle).
+// Over TCP a message that UCX copies counts as sent when UCX has it; the part that the socket has no room for then leaves in
+// this rank's next call, which may be late: it computes, or waits in MPI. One that is not copied is done when the kernel has it.
 // Over TCP in place of segments of 8 KiB: such as hold an eager message whole. Fewer system calls, and no assembling:
 // 64 KiB to 1 MiB take half the time. Few at a time, as each costs its size.
 Result<void> set_defaults(ucp_config_t* config, double seconds, bool rdma) {
@@ -58,6 +60,7 @@ Result<void> set_defaults(ucp_config_t* config, double seconds, bool rdma) {
   const std::string prefix = major == 1 && minor < 15 ? "" : "TCP_";
   const std::pair<const char*, std::pair<std::string, std::string>> settings[] = {
       {"UCX_KEEPALIVE_INTERVAL", {"KEEPALIVE_INTERVAL", rdma ? interval : "inf"}},
+      {"UCX_ZCOPY_THRESH", {"ZCOPY_THRESH", rdma ? "auto" : "1"}},
       {"UCX_TCP_KEEPIDLE", {prefix + "KEEPIDLE", interval}},
       {"UCX_TCP_KEEPINTVL", {prefix + "KEEPINTVL", "1s"}},
       {"UCX_TCP_KEEPCNT", {prefix + "KEEPCNT", "3"}},

@@ -89,6 +89,40 @@ TEST_P(Ucx, MessagesThatArriveBeforeTheyAreAskedFor) {
   });
 }
 
+// What is done needs its sender no more, on a new connection and where the socket is full, too.
+TEST_P(Ucx, WhatIsDoneArrivesWithoutItsSender) {
+  const auto sizes_and_order = {std::pair{std::size_t{8}, false}, {std::size_t{8}, true}, {std::size_t{64} << 10, false}, {std::size_t{1} << 20, false}, {std::size_t{1} << 20, true}, {huge, false}};
+  for (const auto& [bytes, late] : sizes_and_order) {
+    on_threads(2, options(), [&, bytes = bytes, late = late](Messenger& m, int me, Board& board) {
+      const std::uint32_t n = bytes < huge ? 32 : 4;
+      std::deque<Transfer> transfers;
+      std::deque<Bytes> buffers;
+      std::vector<Transfer*> all;
+      for (std::uint32_t i = 0; i < n; ++i) {
+        buffers.push_back(me == 0 ? block(bytes, i, 0) : Bytes(bytes));
+        all.push_back(&transfers.emplace_back());
+        if (me == 0) m.send(1, {1, 1, i}, buffers.back().data(), bytes, transfers.back());
+      }
+      if (me == 0) {
+        finish_all(m, all);
+        for (const Transfer* t : all) require_done(*t);
+        // From here on it makes no call.
+        for (int ms = 0; board.word(0) == 0 && ms < 40'000; ++ms) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        return;
+      }
+      // As it is when the receiver computes: nothing takes what arrives.
+      if (late) std::this_thread::sleep_for(std::chrono::milliseconds(20));
+      for (std::uint32_t i = 0; i < n; ++i) m.recv(0, {1, 1, i}, buffers[i].data(), bytes, transfers[i]);
+      finish_all(m, all);
+      for (std::uint32_t i = 0; i < n; ++i) {
+        require_done(transfers[i]);
+        require(buffers[i] == block(bytes, i, 0), "message " + std::to_string(i));
+      }
+      ++board.word(0);
+    });
+  }
+}
+
 TEST_P(Ucx, ManyInFlightInAnyOrder) {
   const int n = static_cast<int>(1000 * test_scale()) + 100;
   on_threads(3, options(), [&](Messenger& m, int me, Board& board) {
