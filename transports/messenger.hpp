@@ -51,6 +51,7 @@ class Messenger {
  public:
   virtual ~Messenger() = default;
   // Never block. Small ones may be done on return. A receive whose message is of another length fails.
+  // What is done needs no more calls of its rank: the receiver gets it even if this rank makes none for long.
   // A send may wait until the peer has asked for messages of earlier operations of the communicator, never for others.
   virtual void send(int peer, const MessageKey&, const void* data, std::size_t bytes, Transfer&) = 0;
   virtual void recv(int peer, const MessageKey&, void* data, std::size_t bytes, Transfer&) = 0;

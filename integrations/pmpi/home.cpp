@@ -136,12 +136,6 @@ void settle(State& s) noexcept try {
   s.comm = home().comm.subset(s.world_ranks, [&s](const void* send, void* recv, std::size_t n) { allgather(send, recv, n, s.handle); });
   s.reason = Reason::handled;
   s.settled = true;
-  // Between hosts a rank that has left a collective may still owe its peers network progress, which it makes only in
-  // libcoll: if it waits for them in MPI instead, nobody goes on.
-  if (s.comm.topology().host_count() > 1) {
-    s.reason = Reason::several_hosts;
-    retire(std::move(s.comm));
-  }
 } catch (const std::exception& e) {
   s.settled = true;
   s.reason = Reason::creation_failed;

@@ -18,7 +18,7 @@ constexpr std::array<const char*, coll_count> names{
     "MPI_Allgather", "MPI_Allgatherv", "MPI_Gather", "MPI_Gatherv", "MPI_Scatter", "MPI_Scatterv", "MPI_Alltoall", "MPI_Alltoallv", "MPI_Alltoallw"};
 
 constexpr std::array<const char*, reason_count> reasons{
-    "libcoll", "LIBCOLL_MPI=off", "outside Init .. Finalize", "one rank", "intercommunicator", "ranks of several MPI_COMM_WORLDs", "ranks on several hosts",
+    "libcoll", "LIBCOLL_MPI=off", "outside Init .. Finalize", "one rank", "intercommunicator", "ranks of several MPI_COMM_WORLDs",
     "no collective on all ranks yet", "libcoll could not make it", "finalizing", "arguments for MPI to judge", "type and operation", "form not supported"};
 
 }  // namespace

@@ -15,10 +15,10 @@ const char* name_of(Coll) noexcept;  // as MPI spells it
 
 // Why a call was passed down; `handled`: it was not.
 enum class Reason : std::uint8_t {
-  handled, off, outside_mpi, one_rank, intercommunicator, several_worlds, several_hosts, no_world_yet, creation_failed, finalizing,
+  handled, off, outside_mpi, one_rank, intercommunicator, several_worlds, no_world_yet, creation_failed, finalizing,
   bad_arguments, type_and_operation, form,
 };
-inline constexpr int reason_count = 13;
+inline constexpr int reason_count = 12;
 const char* text_of(Reason) noexcept;
 
 struct Tally {

@@ -97,6 +97,34 @@ void count_error(MPI_Comm*, int* code, ...) {
 }
 
 // MPI's own errors, of the classes that MPI gives them, through the handler of the communicator that was used.
+// Who has left a collective owes it nothing, even if it makes no other one for long: leaves of a reduction wait in MPI for
+// the root, which has their messages yet to receive, and the root of a broadcast for its leaves.
+void check_waits_in_mpi() {
+  const int me = rank_of(), n = size_of();
+  for (const int count : {1, 5000, 100000, 600000}) {
+    for (int i = 0; i < 6; ++i) {
+      std::vector<double> in(static_cast<std::size_t>(count), me + 1), out(in);
+      const int root = i % n;
+      MPI_Reduce(in.data(), out.data(), count, MPI_DOUBLE, MPI_SUM, root, MPI_COMM_WORLD);
+      int word = 0;
+      if (me == root) {
+        require(out.back() == n * (n + 1) / 2, "reduction before a wait in MPI");
+        for (int r = 0; r < n; ++r)
+          if (r != root) PMPI_Send(&word, 1, MPI_INT, r, 7, MPI_COMM_WORLD);
+      } else {
+        PMPI_Recv(&word, 1, MPI_INT, root, 7, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
+      }
+      MPI_Bcast(out.data(), count, MPI_DOUBLE, root, MPI_COMM_WORLD);
+      require(out.front() == n * (n + 1) / 2, "broadcast before a wait in MPI");
+      if (me != root) {
+        PMPI_Send(&word, 1, MPI_INT, root, 8, MPI_COMM_WORLD);
+      } else {
+        for (int r = 1; r < n; ++r) PMPI_Recv(&word, 1, MPI_INT, MPI_ANY_SOURCE, 8, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
+      }
+    }
+  }
+}
+
 void check_errors() {
   MPI_Comm c;
   MPI_Comm_dup(MPI_COMM_WORLD, &c);
@@ -227,6 +255,8 @@ int main(int argc, char** argv) {
   MPI_Comm_split(MPI_COMM_WORLD, rank_of() % 2, 0, &early);
   check_sum(early, "an early half");
   check_sum(MPI_COMM_WORLD, "the world");
+  stage("waits in MPI");
+  check_waits_in_mpi();
   stage("progress");
   check_progress();
   for (int i = 0; i < 10; ++i) check_sum(early, "an early half, later");

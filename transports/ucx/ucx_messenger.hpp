@@ -27,7 +27,7 @@ bool ucx_available();
 // Collective; succeeds on all ranks or fails on all (Errc::unsupported, system or bootstrap, naming the odd rank).
 // A UCX context and worker per messenger; an endpoint per peer on its first transfer. UCX_* variables are respected;
 // UCX starts a thread of its own for connections. Fork: the messenger is of no use in the child.
-// The first message to a peer is done only once that peer makes progress (UCX's handshake). UCX 1.13.1 stops the process
+// The first transfer with a peer is done only once that peer makes progress (UCX's handshake). UCX 1.13.1 stops the process
 // with an assertion if a TCP peer dies within the milliseconds of that handshake.
 // The destructor need not be called by all ranks at once: it tells connected peers, waits until they have taken what was
 // sent to them, and closes. A peer that closed is not a lost one, but transfers with it fail.
