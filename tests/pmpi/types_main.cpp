@@ -74,6 +74,8 @@ void check_pair(const Named& t, const NamedOp& o, int count) {
   const int n = size_of(), me = rank_of(), root = n / 2;
   Bytes in(extent * static_cast<std::size_t>(count * n)), out(in.size(), 0x5a);
   fill(in, t.type, extent, count * n, me, o.op);
+  Bytes other(in.size());
+  fill(other, t.type, extent, count * n, me + 2, o.op);
   Bytes zero(out.size());  // pairs' padding is nobody's: alike in both
   const void* send = in.data();
   const MPI_Comm c = MPI_COMM_WORLD;
@@ -84,6 +86,7 @@ void check_pair(const Named& t, const NamedOp& o, int count) {
   compare(what + "reduce", zero, [&](void* r) { return MPI_Reduce(send, r, count, t.type, o.op, root, c); }, [&](void* r) { return PMPI_Reduce(send, r, count, t.type, o.op, root, c); });
   compare(what + "reduce in place", in, [&](void* r) { return MPI_Reduce(me == root ? MPI_IN_PLACE : send, me == root ? r : nullptr, count, t.type, o.op, root, c); },
           [&](void* r) { return PMPI_Reduce(me == root ? MPI_IN_PLACE : send, me == root ? r : nullptr, count, t.type, o.op, root, c); });
+  compare(what + "reduce_local", in, [&](void* r) { return MPI_Reduce_local(other.data(), r, count, t.type, o.op); }, [&](void* r) { return PMPI_Reduce_local(other.data(), r, count, t.type, o.op); });
   compare(what + "scan", zero, [&](void* r) { return MPI_Scan(send, r, count, t.type, o.op, c); }, [&](void* r) { return PMPI_Scan(send, r, count, t.type, o.op, c); });
   compare(what + "scan in place", in, [&](void* r) { return MPI_Scan(MPI_IN_PLACE, r, count, t.type, o.op, c); }, [&](void* r) { return PMPI_Scan(MPI_IN_PLACE, r, count, t.type, o.op, c); });
   compare(what + "exscan", zero, [&](void* r) { return MPI_Exscan(send, r, count, t.type, o.op, c); }, [&](void* r) { return PMPI_Exscan(send, r, count, t.type, o.op, c); });
