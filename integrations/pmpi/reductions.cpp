@@ -61,7 +61,8 @@ void Reduced::describe(Outcome& o, MPI_Comm comm) const {
     o.magnitudes = sum_magnitudes(in_place ? recv : send, count, reduction.dtype(), comm);
     o.terms.magnitudes = std::span(o.magnitudes).subspan(static_cast<std::size_t>(first * parts_of(reduction.dtype())));
   }
-  if (written != 0) o.pieces.push_back({static_cast<std::byte*>(recv), in_place ? count : written, type, info});
+  const std::int64_t kept = in_place ? count : written;  // in place either may use the operand as scratch
+  if (kept != 0) o.pieces.push_back({static_cast<std::byte*>(recv), kept, type, info});
   o.bytes = written * info->bytes;
 }
 

@@ -19,7 +19,7 @@ run() { "${mpirun[@]}" -n 2 "$preload" "$@"; }
 output=$(LIBCOLL_MPI=nonsense run "$program" 2>&1) && fail "LIBCOLL_MPI=nonsense was accepted"
 case "$output" in *"must be on, off, report, check or compare"*) ;; *) fail "LIBCOLL_MPI=nonsense: no clear message" ;; esac
 for mode in on off check report compare; do
-  output=$(LIBCOLL_MPI=$mode run "$program" 2>&1) || fail "LIBCOLL_MPI=$mode failed"
+  output=$(LIBCOLL_MPI=$mode run "$program" 60 2>&1) || fail "LIBCOLL_MPI=$mode failed"
   case "$output" in *"pmpi test: passed"*) ;; *) fail "LIBCOLL_MPI=$mode did not pass" ;; esac
   printf '%s\n' "$output" | grep -q '^MPI_Allreduce  *libcoll ' && seen=report || seen=
   [ "$seen" = "$(test $mode = report && echo report)" ] || fail "LIBCOLL_MPI=$mode: a report where none belongs, or none"

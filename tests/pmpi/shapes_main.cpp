@@ -146,8 +146,8 @@ void check_own_types(const std::vector<Layout>& layouts, int shift) {
   }
   const std::string what = "alltoallw, shift " + std::to_string(shift);
   compare(what, room, [&](bool ours, void* s, void* r) { return EITHER(Alltoallw)(s, to.data(), to_at.data(), out.data(), r, from.data(), from_at.data(), in.data(), c); });
-  for (int r = 0; r < n; ++r) {  // in place both ranks of a pair have one signature
-    const Layout& l = layouts[static_cast<std::size_t>((r + me) % layout_count)];
+  for (int r = 0; r < n; ++r) {  // in place: one signature for both ranks of a pair; types that begin at their address, for Open MPI's own
+    const Layout& l = layouts[static_cast<std::size_t>((r + me) % 3)];
     in[static_cast<std::size_t>(r)] = l.type;
     from[static_cast<std::size_t>(r)] = 2 * ((r + me) % 3) / l.per_element;
   }
