@@ -8,6 +8,7 @@
 #include <limits>
 #include <string>
 
+#include "image.hpp"
 #include "sites.hpp"
 
 namespace libcoll::pmpi {

@@ -10,18 +10,11 @@
 
 #include "flavour.hpp"
 #include "libcoll/comm.hpp"
+#include "outcome.hpp"
 #include "types.hpp"
 
 namespace libcoll::pmpi {
 
-// Elements in the user's memory.
-struct Piece {
-  std::byte* at;
-  std::int64_t count;
-  MPI_Datatype type;
-  const TypeInfo* info;
-  std::int64_t bytes() const noexcept { return count * info->bytes; }
-};
 // Between the user's layout, dense or not, and contiguous bytes.
 void pack(const Piece&, std::byte* bytes);
 void unpack(const Piece&, const std::byte* bytes);
@@ -35,7 +28,6 @@ class Image {
   std::int64_t bytes() const noexcept { return count_ * info_.bytes; }
   // Null where data must be.
   bool is_bad() const noexcept { return info_.dense && base_ == nullptr && bytes() != 0; }
-  template <class Outcome>
   void describe(Outcome& o, MPI_Comm) const { o.pieces.push_back({base_, count_, type_, &info_}); }
   bool overlaps(const Image& other) const noexcept;
   // So that it may be read while other memory that overlaps it is written.
@@ -90,7 +82,6 @@ class BlockImage {
   std::span<const Count> displs() const noexcept { return displs_; }
   std::int64_t bytes() const noexcept { return total_; }
   void* block(int r) const noexcept { return static_cast<std::byte*>(data_) + displs_[static_cast<std::size_t>(r)]; }
-  template <class Outcome>
   void describe(Outcome& o, MPI_Comm) const { o.pieces.insert(o.pieces.end(), blocks_.begin(), blocks_.end()); }
   void load();
   void load(int r);

@@ -64,7 +64,7 @@ std::string CommImpl::objection(const Call& call) const {
 const Plan& CommImpl::settled_plan(const Call& call, std::span<const Count> counts) {
   queue_->drain();
   const Plan& p = find_plan(call, counts, true);
-  last_way_ = p.shape;
+  if (gate_.idle == gate_.busy) last_way_ = p.shape;  // note_ways
   return p;
 }
 
