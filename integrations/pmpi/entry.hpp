@@ -4,6 +4,7 @@
 
 #include <exception>
 
+#include "compare.hpp"
 #include "settings.hpp"
 #include "state.hpp"
 
@@ -11,8 +12,8 @@ namespace libcoll::pmpi {
 
 class Entry {
  public:
-  Entry(Coll coll, MPI_Comm comm) noexcept : coll_(coll), comm_(comm), watched_(mode() != Mode::on && mode() != Mode::off) {
-    if (watched_) [[unlikely]] begun_ns_ = clock_ns();
+  Entry(Coll coll, MPI_Comm comm) noexcept : coll_(coll), comm_(comm), mode_(mode()) {
+    if (mode_ == Mode::report) [[unlikely]] begun_ns_ = clock_ns();
     state_ = recently(comm);
     if (state_ == nullptr) state_ = enter(comm, why_);
   }
@@ -26,25 +27,31 @@ class Entry {
   template <class Below>
   int down(const Below& below, Reason why) noexcept {
     const int code = below();
-    if (watched_) [[unlikely]] count(coll_, why, 0, clock_ns() - begun_ns_);
+    if (mode_ == Mode::report) [[unlikely]] count(coll_, why, 0, clock_ns() - begun_ns_);
     return code;
   }
-  // Errors of libcoll become errors of MPI, seen by the communicator's error handler.
-  template <class Body>
-  int run(std::int64_t bytes, const Body& body) noexcept {
+  // `body` runs it in libcoll and writes `result`. Errors of libcoll become errors of MPI, seen by the communicator's error
+  // handler. `below`: the same by the MPI, to compare.
+  template <class Result, class Body, class Below>
+  int run(std::int64_t bytes, const Result& result, const Body& body, const Below& below) noexcept {
+    if (mode_ == Mode::compare) [[unlikely]] {
+      Outcome o;
+      result.describe(o, comm_);
+      return run_both(coll_, *state_, bytes, o, body, below);
+    }
     try {
       body(state_->comm);
     } catch (const std::exception& e) {
       return raise(comm_, e.what());
     }
-    if (watched_) [[unlikely]] count(coll_, Reason::handled, static_cast<std::uint64_t>(bytes), clock_ns() - begun_ns_);
+    if (mode_ == Mode::report) [[unlikely]] count(coll_, Reason::handled, static_cast<std::uint64_t>(bytes), clock_ns() - begun_ns_, state_->comm.last_way());
     return MPI_SUCCESS;
   }
 
  private:
   Coll coll_;
   MPI_Comm comm_;
-  bool watched_;
+  Mode mode_;
   std::uint64_t begun_ns_ = 0;
   State* state_ = nullptr;
   Reason why_ = Reason::handled;

@@ -3,6 +3,8 @@
 // sentinels into C's and calls the C name.
 #include <dlfcn.h>
 
+#include <vector>
+
 #include "below.hpp"
 #include "state.hpp"
 
@@ -37,6 +39,12 @@ void* buffer(void* p) {
 MPI_Comm comm_of(const Int* c) { return PMPI_Comm_f2c(*c); }
 MPI_Datatype type_of(const Int* t) { return PMPI_Type_f2c(*t); }
 MPI_Op op_of(const Int* o) { return PMPI_Op_f2c(*o); }
+
+bool is_inter(MPI_Comm c) {
+  int inter = 0;
+  PMPI_Comm_test_inter(c, &inter);
+  return inter != 0;
+}
 
 // `use mpi_f08` may leave it out.
 void report(Int* ierror, int code) {
@@ -129,4 +137,22 @@ LIBCOLL_FORTRAN(mpi_alltoall, MPI_ALLTOALL, (void* send, Int* ns, Int* st, void*
 
 LIBCOLL_FORTRAN(mpi_alltoallv, MPI_ALLTOALLV, (void* send, Int* ns, Int* sd, Int* st, void* recv, Int* nr, Int* rd, Int* rt, Int* comm, Int* ierror)) {
   report(ierror, MPI_Alltoallv(buffer(send), ns, sd, type_of(st), buffer(recv), nr, rd, type_of(rt), comm_of(comm)));
+}
+
+LIBCOLL_FORTRAN(mpi_alltoallw, MPI_ALLTOALLW, (void* send, Int* ns, Int* sd, Int* st, void* recv, Int* nr, Int* rd, Int* rt, Int* comm, Int* ierror)) {
+  const MPI_Comm c = comm_of(comm);
+  int peers = 0;  // an intercommunicator's are the other side's
+  if (is_inter(c)) PMPI_Comm_remote_size(c, &peers);
+  else PMPI_Comm_size(c, &peers);
+  void* const from = buffer(send);
+  std::vector<MPI_Datatype> send_types, recv_types;
+  for (int r = 0; r < peers; ++r) {
+    if (from != MPI_IN_PLACE) send_types.push_back(type_of(&st[r]));
+    recv_types.push_back(type_of(&rt[r]));
+  }
+  report(ierror, MPI_Alltoallw(from, ns, sd, send_types.data(), buffer(recv), nr, rd, recv_types.data(), c));
+}
+
+LIBCOLL_FORTRAN(mpi_reduce_local, MPI_REDUCE_LOCAL, (void* in, void* inout, Int* count, Int* type, Int* op, Int* ierror)) {
+  report(ierror, MPI_Reduce_local(buffer(in), buffer(inout), *count, type_of(type), op_of(op)));
 }

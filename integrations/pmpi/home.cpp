@@ -134,6 +134,7 @@ void settle(State& s) noexcept try {
   }
   sweep();  // before, so that memory of freed communicators serves the new one
   s.comm = home().comm.subset(s.world_ranks, [&s](const void* send, void* recv, std::size_t n) { allgather(send, recv, n, s.handle); });
+  if (mode() == Mode::report) s.comm.note_ways();
   s.reason = Reason::handled;
   s.settled = true;
 } catch (const std::exception& e) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <numeric>
 #include <string>
 
 #include "state.hpp"
@@ -58,6 +59,15 @@ void convert(bool packing, std::byte* user, std::int64_t n, MPI_Datatype type, c
 
 }  // namespace
 
+void pack(const Piece& p, std::byte* bytes) {
+  if (!p.info->dense) convert(true, p.at, p.count, p.type, *p.info, bytes);
+  else if (p.bytes() != 0) std::memcpy(bytes, p.at, static_cast<std::size_t>(p.bytes()));
+}
+void unpack(const Piece& p, const std::byte* bytes) {
+  if (!p.info->dense) convert(false, p.at, p.count, p.type, *p.info, const_cast<std::byte*>(bytes));
+  else if (p.bytes() != 0) std::memcpy(p.at, bytes, static_cast<std::size_t>(p.bytes()));
+}
+
 Image::Image(const void* base, std::int64_t count, MPI_Datatype type, const TypeInfo& info)
     : base_(static_cast<std::byte*>(const_cast<void*>(base))), count_(count), type_(type), info_(info), data_(base_) {
   if (info.dense || bytes() == 0) return;
@@ -84,20 +94,28 @@ void Image::store(std::int64_t first, std::int64_t count) {
   if (!info_.dense) convert(false, base_ + first * info_.extent, count, type_, info_, data_ + first * info_.bytes);
 }
 
-void BlockImage::add(std::int64_t count, std::int64_t displ) {
-  bad_ |= count < 0;
-  elements_.push_back({count, displ});
-  counts_.push_back(count * info_.bytes);
-  displs_.push_back(info_.dense ? displ * info_.extent : total_);
-  total_ += count * info_.bytes;
+const TypeInfo* BlockImage::nothing() noexcept {
+  static const TypeInfo empty{.dense = true};
+  return &empty;
+}
+
+void BlockImage::add(std::int64_t count, std::int64_t place, MPI_Datatype type, const TypeInfo* info) {
+  bad_ = bad_ || count < 0 || info == nullptr || (info->dense && count * info->bytes != 0 && at(place) == nullptr);
+  if (bad_) return;
+  dense_ = dense_ && info->dense;
+  blocks_.push_back({at(place), count, type, info});
+  counts_.push_back(count * info->bytes);
+  displs_.push_back(place);
+  total_ += count * info->bytes;
 }
 
 // libcoll's places are not negative: the base moves to the lowest block instead. Empty blocks may lie anywhere.
 void BlockImage::finish() {
   if (bad_) return;
-  if (!info_.dense) {
+  if (!dense_) {
     copy_.reset(new std::byte[static_cast<std::size_t>(std::max<std::int64_t>(total_, 1))]);
     data_ = copy_.get();
+    std::exclusive_scan(counts_.begin(), counts_.end(), displs_.begin(), Count{0});
     return;
   }
   Count lowest = 0;
@@ -108,7 +126,7 @@ void BlockImage::finish() {
     any = true;
   }
   for (std::size_t r = 0; r < counts_.size(); ++r) displs_[r] = counts_[r] == 0 ? 0 : displs_[r] - lowest;
-  data_ = base_ == nullptr ? nullptr : base_ + lowest;
+  data_ = at(lowest);
 }
 
 void BlockImage::load() {
@@ -116,14 +134,14 @@ void BlockImage::load() {
 }
 void BlockImage::load(int rank) {
   const auto r = static_cast<std::size_t>(rank);
-  if (!info_.dense) convert(true, const_cast<std::byte*>(place(r)), elements_[r].count, type_, info_, copy_.get() + displs_[r]);
+  if (!dense_) pack(blocks_[r], copy_.get() + displs_[r]);
 }
 void BlockImage::store() {
   for (std::size_t r = 0; r < counts_.size(); ++r) store(static_cast<int>(r));
 }
 void BlockImage::store(int rank) {
   const auto r = static_cast<std::size_t>(rank);
-  if (!info_.dense) convert(false, const_cast<std::byte*>(place(r)), elements_[r].count, type_, info_, copy_.get() + displs_[r]);
+  if (!dense_) unpack(blocks_[r], copy_.get() + displs_[r]);
 }
 
 }  // namespace libcoll::pmpi

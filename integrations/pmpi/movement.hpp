@@ -17,11 +17,11 @@ int bcast(void* buffer, N count, MPI_Datatype type, int root, MPI_Comm comm, con
   if (t == nullptr || count < 0 || !e.has(root)) return e.down(below, Reason::bad_arguments);
   Image data(buffer, count, type, *t);
   if (data.is_bad()) return e.down(below, Reason::bad_arguments);
-  return e.run(data.bytes(), [&](Comm& c) {
+  return e.run(data.bytes(), data, [&](Comm& c) {
     if (e.rank() == root) data.load();
     c.bcast(data.data(), data.bytes(), DType::byte, root);
     if (e.rank() != root) data.store();
-  });
+  }, below);
 }
 
 template <class N, class Below>
@@ -35,13 +35,13 @@ int allgather(const void* send, N send_count, MPI_Datatype send_type, void* recv
   const std::int64_t block = recv_count * rt->bytes;
   if (in.is_bad() || out.is_bad() || is_in_place_here(recv) || (!in_place && out.bytes() != block) || refused_alias(send, recv, block))
     return e.down(below, Reason::bad_arguments);
-  return e.run(block * e.size(), [&](Comm& c) {
+  return e.run(block * e.size(), in, [&](Comm& c) {
     if (in_place) in.load(static_cast<std::int64_t>(e.rank()) * recv_count, recv_count);
     else out.load();
     if (out.overlaps(in)) out.detach();
     c.allgather(in_place ? static_cast<const void*>(libcoll::in_place) : out.data(), in.data(), block, DType::byte);
     in.store();
-  });
+  }, below);
 }
 
 template <class N, class Below>
@@ -55,10 +55,10 @@ int gather(const void* send, N send_count, MPI_Datatype send_type, void* recv, N
     if (st == nullptr || send_count < 0 || in_place) return e.down(below, Reason::bad_arguments);
     Image out(send, send_count, send_type, *st);
     if (out.is_bad()) return e.down(below, Reason::bad_arguments);
-    return e.run(out.bytes(), [&](Comm& c) {
+    return e.run(out.bytes(), Nothing{}, [&](Comm& c) {
       out.load();
       c.gather(out.data(), nullptr, out.bytes(), DType::byte, root);
-    });
+    }, below);
   }
   const TypeInfo *rt = type_info(recv_type), *st = in_place ? rt : type_info(send_type);
   if (rt == nullptr || st == nullptr || recv_count < 0 || (!in_place && send_count < 0)) return e.down(below, Reason::bad_arguments);
@@ -66,13 +66,13 @@ int gather(const void* send, N send_count, MPI_Datatype send_type, void* recv, N
   const std::int64_t block = recv_count * rt->bytes;
   if (in.is_bad() || out.is_bad() || is_in_place_here(recv) || (!in_place && out.bytes() != block) || refused_alias(send, recv, block))
     return e.down(below, Reason::bad_arguments);
-  return e.run(block, [&](Comm& c) {
+  return e.run(block, in, [&](Comm& c) {
     if (in_place) in.load(static_cast<std::int64_t>(root) * recv_count, recv_count);
     else out.load();
     if (out.overlaps(in)) out.detach();
     c.gather(in_place ? static_cast<const void*>(libcoll::in_place) : out.data(), in.data(), block, DType::byte, root);
     in.store();
-  });
+  }, below);
 }
 
 template <class N, class Below>
@@ -86,10 +86,10 @@ int scatter(const void* send, N send_count, MPI_Datatype send_type, void* recv, 
     if (rt == nullptr || recv_count < 0 || in_place) return e.down(below, Reason::bad_arguments);
     Image in(recv, recv_count, recv_type, *rt);
     if (in.is_bad()) return e.down(below, Reason::bad_arguments);
-    return e.run(in.bytes(), [&](Comm& c) {
+    return e.run(in.bytes(), in, [&](Comm& c) {
       c.scatter(nullptr, in.data(), in.bytes(), DType::byte, root);
       in.store();
-    });
+    }, below);
   }
   const TypeInfo *st = type_info(send_type), *rt = in_place ? st : type_info(recv_type);
   if (st == nullptr || rt == nullptr || send_count < 0 || (!in_place && recv_count < 0)) return e.down(below, Reason::bad_arguments);
@@ -97,12 +97,12 @@ int scatter(const void* send, N send_count, MPI_Datatype send_type, void* recv, 
   const std::int64_t block = send_count * st->bytes;
   if (out.is_bad() || in.is_bad() || is_in_place_here(send) || (!in_place && in.bytes() != block) || refused_alias(send, recv, block))
     return e.down(below, Reason::bad_arguments);
-  return e.run(block, [&](Comm& c) {
+  return e.run(block, in, [&](Comm& c) {
     out.load();
     if (!in_place && in.overlaps(out)) out.detach();
     c.scatter(out.data(), in_place ? const_cast<void*>(static_cast<const void*>(libcoll::in_place)) : in.data(), block, DType::byte, root);
     if (!in_place) in.store();
-  });
+  }, below);
 }
 
 template <class N, class Below>
@@ -117,13 +117,13 @@ int alltoall(const void* send, N send_count, MPI_Datatype send_type, void* recv,
   const std::int64_t block = recv_count * rt->bytes;
   if (in.is_bad() || out.is_bad() || is_in_place_here(recv) || (!in_place && out.bytes() != in.bytes()) || refused_alias(send, recv, block))
     return e.down(below, Reason::bad_arguments);
-  return e.run(in.bytes(), [&](Comm& c) {
+  return e.run(in.bytes(), in, [&](Comm& c) {
     if (in_place) in.load();
     else out.load();
     if (out.overlaps(in)) out.detach();
     c.alltoall(in_place ? static_cast<const void*>(libcoll::in_place) : out.data(), in.data(), block, DType::byte);
     in.store();
-  });
+  }, below);
 }
 
 }  // namespace libcoll::pmpi

@@ -38,6 +38,34 @@ void Reduction::reduce_local(const void* in, void* inout, std::size_t count, DTy
   }
 }
 
+Reason reduce_here(const void* in, void* inout, std::int64_t count, MPI_Datatype type, MPI_Op op) noexcept {
+  if (mode() == Mode::off) return Reason::off;
+  if (self() == MPI_COMM_NULL) return Reason::outside_mpi;
+  if (predefined_ops.find(op) == nullptr) return Reason::type_and_operation;
+  Reduction r;
+  if (const Reason why = r.resolve(type, op); why != Reason::handled) return why;
+  const auto a = reinterpret_cast<std::uintptr_t>(in), b = reinterpret_cast<std::uintptr_t>(inout);
+  const auto bytes = static_cast<std::uintptr_t>(r.bytes(count));
+  if (count <= 0 || a == 0 || b == 0 || is_in_place_here(in) || is_in_place_here(inout) || (a < b + bytes && b < a + bytes)) return Reason::bad_arguments;
+  libcoll::reduce_local(in, inout, static_cast<std::size_t>(count), r.dtype(), r.op().op());
+  return Reason::handled;
+}
+
+void Reduced::describe(Outcome& o, MPI_Comm comm) const {
+  const bool in_place = is_in_place_here(send);
+  const TypeInfo* info = type_info(type);
+  int ranks = 1;
+  PMPI_Comm_size(comm, &ranks);
+  o.terms = terms_of(reduction.op().op(), reduction.dtype(), ranks);
+  if (o.terms.by == Terms::By::sum) {
+    o.magnitudes = sum_magnitudes(in_place ? recv : send, count, reduction.dtype(), comm);
+    o.terms.magnitudes = std::span(o.magnitudes).subspan(static_cast<std::size_t>(first * parts_of(reduction.dtype())));
+  }
+  const std::int64_t kept = in_place ? count : written;  // in place either may use the operand as scratch
+  if (kept != 0) o.pieces.push_back({static_cast<std::byte*>(recv), kept, type, info});
+  o.bytes = written * info->bytes;
+}
+
 Operands::Operands(const void* send, void* recv, std::int64_t send_bytes, std::int64_t recv_bytes) : send_(send), recv_(recv) {
   const bool in_place = is_in_place_here(send);
   bad_ = (recv == nullptr && recv_bytes != 0) || (send == nullptr && !in_place && send_bytes != 0) || (recv_bytes != 0 && is_in_place_here(recv));

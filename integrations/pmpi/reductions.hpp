@@ -3,6 +3,7 @@
 
 #include <cstring>
 #include <memory>
+#include <numeric>
 #include <vector>
 
 #include "entry.hpp"
@@ -44,11 +45,22 @@ class Operands {
   std::unique_ptr<std::byte[]> copy_;
 };
 
+// What a reducing call writes on this rank: `written` elements from recv. The operand is of `count` elements of which the
+// first written one is number `first`; in place it lies at recv, too.
+struct Reduced {
+  const Reduction& reduction;
+  MPI_Datatype type;
+  const void* send;
+  void* recv;
+  std::int64_t count, first, written;
+  void describe(Outcome&, MPI_Comm) const;
+};
+
 template <class Below>
 int barrier(MPI_Comm comm, const Below& below) noexcept {
   Entry e(Coll::barrier, comm);
   if (!e) return e.down(below);
-  return e.run(0, [](Comm& c) { c.barrier(); });
+  return e.run(0, Nothing{}, [](Comm& c) { c.barrier(); }, below);
 }
 
 template <class N, class Below>
@@ -61,7 +73,7 @@ int allreduce_slowly(const void* send, void* recv, N count, MPI_Datatype type, M
   const std::int64_t bytes = r.bytes(count);
   const Operands o(send, recv, bytes, bytes);
   if (o.are_bad()) return e.down(below, Reason::bad_arguments);
-  return e.run(bytes, [&](Comm& c) { c.allreduce(o.send(), o.recv(), count, r.dtype(), r.op()); });
+  return e.run(bytes, Reduced{r, type, send, recv, count, 0, count}, [&](Comm& c) { c.allreduce(o.send(), o.recv(), count, r.dtype(), r.op()); }, below);
 }
 
 // Where every instruction counts: a communicator, type and operation that are known, buffers plainly apart.
@@ -99,7 +111,7 @@ int reduce(const void* send, void* recv, N count, MPI_Datatype type, MPI_Op op, 
   const std::int64_t bytes = r.bytes(count);
   const Operands o(send, am_root ? recv : nullptr, bytes, am_root ? bytes : 0);
   if (o.are_bad()) return e.down(below, Reason::bad_arguments);
-  return e.run(bytes, [&](Comm& c) { c.reduce(o.send(), o.recv(), count, r.dtype(), r.op(), root); });
+  return e.run(bytes, Reduced{r, type, send, recv, count, 0, am_root ? count : 0}, [&](Comm& c) { c.reduce(o.send(), o.recv(), count, r.dtype(), r.op(), root); }, below);
 }
 
 template <class N, class Below>
@@ -112,7 +124,7 @@ int reduce_scatter_block(const void* send, void* recv, N count, MPI_Datatype typ
   const std::int64_t bytes = r.bytes(count);
   const Operands o(send, recv, bytes * e.size(), bytes);
   if (o.are_bad()) return e.down(below, Reason::bad_arguments);
-  return e.run(bytes * e.size(), [&](Comm& c) { c.reduce_scatter_block(o.send(), o.recv(), count, r.dtype(), r.op()); });
+  return e.run(bytes * e.size(), Reduced{r, type, send, recv, std::int64_t{count} * e.size(), std::int64_t{count} * e.rank(), count}, [&](Comm& c) { c.reduce_scatter_block(o.send(), o.recv(), count, r.dtype(), r.op()); }, below);
 }
 
 template <class N, class Below>
@@ -130,7 +142,8 @@ int reduce_scatter(const void* send, void* recv, const N* counts, MPI_Datatype t
   }
   const Operands o(send, recv, r.bytes(total), is_in_place_here(send) ? r.bytes(total) : r.bytes(list[static_cast<std::size_t>(e.rank())]));
   if (o.are_bad()) return e.down(below, Reason::bad_arguments);
-  return e.run(r.bytes(total), [&](Comm& c) { c.reduce_scatter(o.send(), o.recv(), list, r.dtype(), r.op()); });
+  const auto mine = list.begin() + e.rank();
+  return e.run(r.bytes(total), Reduced{r, type, send, recv, total, std::accumulate(list.begin(), mine, Count{0}), *mine}, [&](Comm& c) { c.reduce_scatter(o.send(), o.recv(), list, r.dtype(), r.op()); }, below);
 }
 
 // MPI_Scan and MPI_Exscan.
@@ -144,10 +157,24 @@ int scan(Coll which, const void* send, void* recv, N count, MPI_Datatype type, M
   const std::int64_t bytes = r.bytes(count);
   const Operands o(send, recv, bytes, bytes);
   if (o.are_bad()) return e.down(below, Reason::bad_arguments);
-  return e.run(bytes, [&](Comm& c) {
+  const bool writes = which == Coll::scan || e.rank() != 0;
+  return e.run(bytes, Reduced{r, type, send, recv, count, 0, writes ? count : 0}, [&](Comm& c) {
     if (which == Coll::scan) c.scan(o.send(), o.recv(), count, r.dtype(), r.op());
     else c.exscan(o.send(), o.recv(), count, r.dtype(), r.op());
-  });
+  }, below);
+}
+
+// MPI_Reduce_local by libcoll's kernel: handled, or why not. Local, so that nobody has to decide alike.
+Reason reduce_here(const void* in, void* inout, std::int64_t count, MPI_Datatype type, MPI_Op op) noexcept;
+
+template <class N, class Below>
+int reduce_local(const void* in, void* inout, N n, MPI_Datatype type, MPI_Op op, const Below& below) noexcept {
+  const bool watched = mode() == Mode::report;
+  const std::uint64_t begun_ns = watched ? clock_ns() : 0;
+  const Reason why = reduce_here(in, inout, n, type, op);
+  const int code = why == Reason::handled ? MPI_SUCCESS : below();
+  if (watched) [[unlikely]] count(Coll::reduce_local, why, why == Reason::handled ? static_cast<std::uint64_t>(n * type_info(type)->bytes) : 0, clock_ns() - begun_ns);
+  return code;
 }
 
 }  // namespace libcoll::pmpi

@@ -3,22 +3,23 @@
 
 #include <array>
 #include <cstdint>
+#include <string_view>
 
 namespace libcoll::pmpi {
 
 enum class Coll : std::uint8_t {
   barrier, bcast, reduce, allreduce, reduce_scatter_block, reduce_scatter, scan, exscan,
-  allgather, allgatherv, gather, gatherv, scatter, scatterv, alltoall, alltoallv, alltoallw,
+  allgather, allgatherv, gather, gatherv, scatter, scatterv, alltoall, alltoallv, alltoallw, reduce_local,
 };
-inline constexpr int coll_count = 17;
+inline constexpr int coll_count = 18;
 const char* name_of(Coll) noexcept;  // as MPI spells it
 
 // Why a call was passed down; `handled`: it was not.
 enum class Reason : std::uint8_t {
   handled, off, outside_mpi, one_rank, intercommunicator, several_worlds, no_world_yet, creation_failed, finalizing,
-  bad_arguments, type_and_operation, form,
+  bad_arguments, type_and_operation,
 };
-inline constexpr int reason_count = 12;
+inline constexpr int reason_count = 11;
 const char* text_of(Reason) noexcept;
 
 struct Tally {
@@ -26,8 +27,8 @@ struct Tally {
 };
 using Tallies = std::array<std::array<Tally, reason_count>, coll_count>;
 
-// Thread-safe.
-void count(Coll, Reason, std::uint64_t bytes, std::uint64_t nanoseconds) noexcept;
+// Thread-safe. `way`: of a call that libcoll handled, its algorithm.
+void count(Coll, Reason, std::uint64_t bytes, std::uint64_t nanoseconds, std::string_view way = {}) noexcept;
 std::uint64_t clock_ns() noexcept;
 // Collective over MPI_COMM_WORLD: rank 0 prints the sums over all ranks to stderr.
 void print_report() noexcept;

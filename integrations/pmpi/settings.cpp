@@ -14,7 +14,8 @@ Mode mode() noexcept {
     if (value == "off") return Mode::off;
     if (value == "report") return Mode::report;
     if (value == "check") return Mode::check;
-    std::fprintf(stderr, "libcoll: LIBCOLL_MPI is \"%s\"; it must be on, off, report or check\n", text);
+    if (value == "compare") return Mode::compare;
+    std::fprintf(stderr, "libcoll: LIBCOLL_MPI is \"%s\"; it must be on, off, report, check or compare\n", text);
     std::exit(2);
   }();
   return chosen;

@@ -3,7 +3,7 @@
 
 namespace libcoll::pmpi {
 
-enum class Mode { on, off, report, check };
+enum class Mode { on, off, report, check, compare };
 
 // Unknown values end the program with a clear message: a misspelt `off` must not go unnoticed.
 Mode mode() noexcept;

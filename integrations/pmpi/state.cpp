@@ -7,6 +7,7 @@
 
 #include "home.hpp"
 #include "settings.hpp"
+#include "sites.hpp"
 #include "types.hpp"
 
 namespace libcoll::pmpi {
@@ -54,6 +55,7 @@ extern "C" int last_callback(MPI_Comm, int, void*, void*) {
   epoch.fetch_add(1, std::memory_order_relaxed);
   close_home(std::move(live));
   if (mode() == Mode::report) print_report();
+  if (mode() == Mode::compare) print_sites();
   PMPI_Comm_free(&b.self);
   return MPI_SUCCESS;
 }

@@ -19,6 +19,7 @@ struct State {
   Reason reason = Reason::handled;    // why not, unless ready
   Comm comm;                          // open if ready
   std::vector<int> world_ranks;       // of the members
+  std::uint32_t compared = 0;         // calls, with LIBCOLL_MPI=compare
   std::uint32_t skip = 0, next_skip = 1;  // calls to pass down before the ranks are asked again
   bool ready() const noexcept { return settled && reason == Reason::handled; }
 };

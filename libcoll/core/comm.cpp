@@ -255,4 +255,13 @@ Buffer::~Buffer() {
   heap.release(heap.offset_of(data_));
 }
 
+bool reduce_local(const void* in, void* inout, std::size_t count, DType type, Op op) noexcept {
+  const kernels::ReduceFn reduce = op == Op::avg ? nullptr : kernels::find_reduce(type, op);
+  if (reduce == nullptr) return false;
+  void* const to[] = {inout};
+  const void* const from[] = {in, inout};
+  reduce({.dsts = to, .dst_count = 1, .srcs = from, .source_count = 2, .count = count, .divisor = 1, .streaming = false});
+  return true;
+}
+
 }  // namespace libcoll

@@ -75,6 +75,9 @@ class CommImpl {
   // Of an element while the schedule runs: small floats run in f32.
   static std::uint32_t planned_bytes(const Call& call);
   const char* native_shape(const Call& call) { return native_plan(call).shape; }
+  // Of blocking calls, once asked for: nothing is found by the quick way any more, and the slow one takes notes.
+  void note_ways() noexcept;
+  const char* last_way() const noexcept { return last_way_; }
 
   // Throws Error{invalid_argument}: "libcoll: rank 1 of 4: allreduce: count is -3 ...".
   [[noreturn]] void refuse(Coll coll, const std::string& what);
@@ -123,6 +126,7 @@ class CommImpl {
   std::vector<sched::Problem::LevelView> levels_;
   std::unique_ptr<exec::Queue, exec::Queue::Disown> queue_;
   PlanCache plans_;
+  const char* last_way_ = "";         // of a plan that lives at least until the next call
   int unannounced_ = 0;
   Request farewell_;                  // of try_close: a barrier, where messages may still come
   enum class Leaving : std::uint8_t { no, farewell, departed } leaving_ = Leaving::no;

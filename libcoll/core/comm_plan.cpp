@@ -63,7 +63,9 @@ std::string CommImpl::objection(const Call& call) const {
 // Once nothing is under way.
 const Plan& CommImpl::settled_plan(const Call& call, std::span<const Count> counts) {
   queue_->drain();
-  return find_plan(call, counts, true);
+  const Plan& p = find_plan(call, counts, true);
+  if (gate_.idle == gate_.busy) last_way_ = p.shape;  // note_ways
+  return p;
 }
 
 // An exchange before it would wait for peers, which what only starts must not.

@@ -161,6 +161,9 @@ std::vector<Candidate> Comm::candidates(std::string_view collective, Count count
   return all;
 }
 
+void Comm::note_ways() { impl().note_ways(); }
+std::string_view Comm::last_way() const { return impl().last_way(); }
+
 std::string Comm::tuning_file(std::span<const TuningRule> rules, std::string_view existing) const {
   CommImpl& c = impl();
   planning::TuningTable table;

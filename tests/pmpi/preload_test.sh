@@ -17,18 +17,27 @@ expect 2 "must be openmpi or mpich" env LIBCOLL_MPI_FLAVOUR=lam "$preload" "$pro
 expect 0 "$mpi" "$preload" env -u LIBCOLL_MPI LIBCOLL_MPI_FLAVOUR=$mpi "$preload" sh -c 'echo "$LD_PRELOAD"'
 run() { "${mpirun[@]}" -n 2 "$preload" "$@"; }
 output=$(LIBCOLL_MPI=nonsense run "$program" 2>&1) && fail "LIBCOLL_MPI=nonsense was accepted"
-case "$output" in *"must be on, off, report or check"*) ;; *) fail "LIBCOLL_MPI=nonsense: no clear message" ;; esac
-for mode in on off check report; do
-  output=$(LIBCOLL_MPI=$mode run "$program" 2>&1) || fail "LIBCOLL_MPI=$mode failed"
+case "$output" in *"must be on, off, report, check or compare"*) ;; *) fail "LIBCOLL_MPI=nonsense: no clear message" ;; esac
+for mode in on off check report compare; do
+  output=$(LIBCOLL_MPI=$mode run "$program" 60 2>&1) || fail "LIBCOLL_MPI=$mode failed"
   case "$output" in *"pmpi test: passed"*) ;; *) fail "LIBCOLL_MPI=$mode did not pass" ;; esac
   printf '%s\n' "$output" | grep -q '^MPI_Allreduce  *libcoll ' && seen=report || seen=
   [ "$seen" = "$(test $mode = report && echo report)" ] || fail "LIBCOLL_MPI=$mode: a report where none belongs, or none"
 done
+# The report's algorithms: those that explain knows, and a recipe by its name.
+output=$(LIBCOLL_MPI=report run "$bin/pmpi_compare_$mpi" 2>&1) || fail "the program of LIBCOLL_MPI=compare failed"
+printf '%s\n' "$output" | grep -Eq '^MPI_Barrier  *libcoll .*  flat flags$' || fail "no algorithm of the barrier"
+output=$(LIBCOLL_MPI=report LIBCOLL_NETWORK=on LIBCOLL_ALLREDUCE=ring run "$bin/pmpi_compare_$mpi" 2>&1) || fail "with a named algorithm the program failed"
+printf '%s\n' "$output" | grep -Eq '^MPI_Allreduce  *libcoll .*  ring$' || fail "the named algorithm is not reported"
 # A program that a script starts.
 output=$(LIBCOLL_MPI=report run sh -c "$program" 2>&1) || fail "through a script"
 printf '%s\n' "$output" | grep -q '^MPI_Allreduce  *libcoll ' || fail "a program started by a script did not run in libcoll"
 # A rank that is killed.
 run "$bin/pmpi_killed_$mpi" >/dev/null 2>&1 && fail "a job with a killed rank succeeded"
+# One that aborts.
+run "$bin/pmpi_abort_$mpi" >/dev/null 2>&1
+code=$?
+[ $code -eq 7 ] || fail "a job whose rank aborts with code 7 ended with $code"
 left=$(ls /dev/shm 2>/dev/null | grep libcoll)
 [ -z "$left" ] || fail "left in /dev/shm: $left"
 echo "preload_test: passed"

@@ -139,6 +139,10 @@ class LIBCOLL_API Comm {
   // All ways worth considering, the cheapest prediction first, but a native step before all. Those that
   // send messages only if the world has a network (several hosts, or LIBCOLL_NETWORK=on).
   std::vector<Candidate> candidates(std::string_view collective, Count count, DType type, ReduceOp op = Op::sum, int root = 0, const CallOptions& = {}) const;
+  // For reports: from now on blocking calls of this Comm note the way they took, a few nanoseconds each.
+  void note_ways();
+  // That of the last one, as explain names it ("direct", a recipe); valid until the next call. "" unless noted.
+  std::string_view last_way() const;
   // The text of a tuning file (LIBCOLL_TUNING) with these rules for jobs of this communicator's shape. Of
   // `existing`, the text of another one or "", only what it says of the same collectives in such jobs is replaced.
   std::string tuning_file(std::span<const TuningRule> rules, std::string_view existing = {}) const;
@@ -265,5 +269,9 @@ class LIBCOLL_API Comm {
 
   std::unique_ptr<detail::CommImpl> impl_;
 };
+
+// Not collective: inout[i] = in[i] (op) inout[i], with the bits that collectives give. The two must not overlap. False, and
+// nothing done, where the operation is not defined on the type, for avg and for custom ones.
+LIBCOLL_API bool reduce_local(const void* in, void* inout, std::size_t count, DType, Op) noexcept;
 
 }  // namespace libcoll

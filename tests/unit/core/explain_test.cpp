@@ -128,6 +128,45 @@ TEST(Explain, ErrorsNameWhatIsWrongAndStayHere) {
   EXPECT_THROW(static_cast<void>(Comm().explain("barrier", 0, DType::byte)), Error);
 }
 
+TEST(Explain, CallsThatNoteTheirWayNameIt) {
+  run(with_network(3), [](Comm& c) {
+    expect_allreduce(c, "");
+    EXPECT_EQ(c.last_way(), "") << "nobody asked";
+    c.note_ways();
+    for (const char* way : {"sliced", "ring", "sliced"}) {
+      expect_allreduce(c, way);
+      EXPECT_EQ(c.last_way(), way);
+    }
+    Request r = c.ibarrier();
+    std::vector<Count> counts{1, 0, 2}, displs{0, 1, 1};
+    std::vector<int> v(3, c.rank());
+    c.allgatherv(in_place, 0, v.data(), counts, displs, DType::i32);
+    EXPECT_EQ(c.last_way(), "pull");
+    r.wait();
+    c.barrier();
+    EXPECT_EQ(c.last_way(), "flat flags") << "of a call that was used before, too";
+    c.barrier();
+    EXPECT_THAT(c.explain("barrier", 0, DType::byte), HasSubstr(std::string(c.last_way())));
+  });
+  EXPECT_THROW(Comm().note_ways(), Error);
+}
+
+TEST(ReduceLocal, CombinesInOrderOrSaysThatItCannot) {
+  const std::vector<float> in{1, 2, 3};
+  std::vector<float> inout{10, 20, 30};
+  EXPECT_TRUE(reduce_local(in.data(), inout.data(), 3, DType::f32, Op::sum));
+  EXPECT_EQ(inout, (std::vector<float>{11, 22, 33}));
+  EXPECT_FALSE(reduce_local(in.data(), inout.data(), 3, DType::f32, Op::bxor));
+  EXPECT_FALSE(reduce_local(in.data(), inout.data(), 3, DType::f32, Op::avg));
+  EXPECT_FALSE(reduce_local(in.data(), inout.data(), 3, DType::f32, Op::custom));
+  EXPECT_EQ(inout[0], 11);
+  // Of equal values the lower index, whichever operand it is in.
+  const Pair_i32_i32 low{5, 1};
+  Pair_i32_i32 high{5, 2};
+  EXPECT_TRUE(reduce_local(&low, &high, 1, DType::i32_i32, Op::minloc));
+  EXPECT_EQ(high.index, 1);
+}
+
 TEST(Explain, EveryCollectiveIsExplained) {
   run(with_network(3), [](Comm& c) {
     for (int i = 0; i < detail::coll_count; ++i) {
