@@ -26,18 +26,19 @@ class Entry {
   template <class Below>
   int down(const Below& below, Reason why) noexcept {
     const int code = below();
-    if (watched_) [[unlikely]] count(coll_, why, 0, clock_ns() - begun_ns_);
+    if (watched_) [[unlikely]] count(coll_, why, 0, clock_ns() - begun_ns_, 0);
     return code;
   }
   // Errors of libcoll become errors of MPI, seen by the communicator's error handler.
   template <class Body>
   int run(std::int64_t bytes, const Body& body) noexcept {
+    const std::uint64_t lent_before = watched_ ? state_->comm.lent_buffers() : 0;
     try {
       body(state_->comm);
     } catch (const std::exception& e) {
       return raise(comm_, e.what());
     }
-    if (watched_) [[unlikely]] count(coll_, Reason::handled, static_cast<std::uint64_t>(bytes), clock_ns() - begun_ns_);
+    if (watched_) [[unlikely]] count(coll_, Reason::handled, static_cast<std::uint64_t>(bytes), clock_ns() - begun_ns_, state_->comm.lent_buffers() - lent_before);
     return MPI_SUCCESS;
   }
 

@@ -22,12 +22,13 @@ inline constexpr int reason_count = 13;
 const char* text_of(Reason) noexcept;
 
 struct Tally {
-  std::uint64_t calls = 0, bytes = 0, nanoseconds = 0;
+  std::uint64_t calls = 0, bytes = 0, nanoseconds = 0, lent = 0;
 };
 using Tallies = std::array<std::array<Tally, reason_count>, coll_count>;
 
 // Thread-safe.
-void count(Coll, Reason, std::uint64_t bytes, std::uint64_t nanoseconds) noexcept;
+// `lent`: the caller's buffers that others read or wrote in place.
+void count(Coll, Reason, std::uint64_t bytes, std::uint64_t nanoseconds, std::uint64_t lent) noexcept;
 std::uint64_t clock_ns() noexcept;
 // Collective over MPI_COMM_WORLD: rank 0 prints the sums over all ranks to stderr.
 void print_report() noexcept;
