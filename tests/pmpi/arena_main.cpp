@@ -14,7 +14,7 @@ namespace {
 using namespace pmpi_test;
 namespace arena = libcoll::arena;
 
-constexpr std::size_t bytes = std::size_t{1} << 20;
+std::size_t bytes = std::size_t{1} << 20;
 
 // A way to get memory, and its counterpart.
 struct Origin {
@@ -89,9 +89,10 @@ void check_promises() {
 
 }  // namespace
 
-// Usage: pmpi_arena N A: how many of the nine origins besides MPI_Alloc_mem must lie in the arena, and whether its own must.
+// Usage: pmpi_arena N A [MIB of a buffer]: how many of the nine origins besides MPI_Alloc_mem must lie in the arena, and whether its own must.
 int main(int argc, char** argv) {
-  if (argc != 3) return 2;
+  if (argc < 3) return 2;
+  if (argc > 3) bytes = static_cast<std::size_t>(std::atoi(argv[3])) << 20;
   const auto early = std::make_unique<double[]>(bytes / 8);  // before there is an arena
   MPI_Init(&argc, &argv);
   require(!arena::contains(early.get()), "memory from before MPI_Init lies in the arena");

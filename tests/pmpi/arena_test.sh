@@ -23,13 +23,13 @@ export LIBCOLL_MPI_ARENA=1
 run $((2 * ranks * 10)) "$preload" "$program" 9 1
 silent LIBCOLL_MPI_ARENA
 run $((2 * ranks * 1)) env LIBCOLL_MPI_ARENA_FROM=2M "$preload" "$program" 0 1
-run 0 env LIBCOLL_MPI=off "$preload" "$program" 0 0 2>/dev/null || true
+output=$(LIBCOLL_MPI=off "${mpirun[@]}" -n $ranks "$preload" "$program" 0 0 2>&1) || fail "LIBCOLL_MPI=off"
 # One rank without: it copies, the other lends.
 output=
 run $((2 * 10 + 2 * 1)) sh -c 'if [ "${OMPI_COMM_WORLD_RANK:-${PMI_RANK:-}}" = 1 ]; then unset LIBCOLL_MPI_ARENA; set -- "$1" "$2" 0 1; fi; exec "$@"' sh "$preload" "$program" 9 1
 
 # Where there is little room: an arena that is too small, and too little address space for all ranks' arenas.
-run 0 env LIBCOLL_ARENA_BYTES=2M "$preload" "$bin/pmpi_arena_$mpi" 0 0
+run 0 env LIBCOLL_ARENA_BYTES=16M "$preload" "$program" 0 0 32
 run $((2 * ranks * 10)) sh -c 'ulimit -v 8000000; exec "$@"' sh "$preload" "$program" 9 1
 output=$(LIBCOLL_MPI=report "${mpirun[@]}" -n $ranks sh -c 'ulimit -f 1000; exec "$@"' sh "$preload" "$program" 0 0 2>&1) || fail "ulimit -f"
 says "allocations are left to the usual allocator"

@@ -39,21 +39,24 @@ std::uint64_t default_arena() {
 
 }  // namespace
 
-// Finds an amount that fits this process's address space (ulimit -v, valgrind), halving as needed.
+// Finds an amount that fits this process's address space (ulimit -v, valgrind), halving as needed: with what ranks lend
+// besides, else without.
 Result<void> Heap::reserve(const HeapOptions& options, int size) {
   const auto ranks = static_cast<std::uint64_t>(size);
-  std::uint64_t want = round_up(options.arena_bytes ? options.arena_bytes : default_arena(), granule);
-  for (;; want = round_up(want / 2, granule)) {
-    void* p = mmap(nullptr, want * ranks, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (p != MAP_FAILED) {
-      munmap(p, want * ranks);
-      arena_bytes_ = want;
-      return {};
+  const std::uint64_t most = round_up(options.arena_bytes ? options.arena_bytes : default_arena(), granule);
+  for (const std::uint64_t lent : {options.lent.bytes, std::uint64_t{0}})
+    for (std::uint64_t want = most; ; want = round_up(want / 2, granule)) {
+      const std::uint64_t bytes = (want + lent) * ranks;
+      void* p = mmap(nullptr, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+      if (p != MAP_FAILED) {
+        munmap(p, bytes);
+        arena_bytes_ = want;
+        return {};
+      }
+      if (want <= min_arena || options.arena_bytes) break;
     }
-    if (want <= min_arena || options.arena_bytes)
-      return failure(Errc::system, fmt::format("cannot reserve {} MiB of address space for each of {} ranks ({}); set LIBCOLL_ARENA_BYTES",
-                                               want >> 20, size, std::strerror(errno)));
-  }
+  return failure(Errc::system, fmt::format("cannot reserve {} MiB of address space for each of {} ranks ({}); set LIBCOLL_ARENA_BYTES",
+                                           std::min(most, min_arena) >> 20, size, std::strerror(errno)));
 }
 
 bool Heap::map_own(int rank) {
