@@ -6,8 +6,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdint>
-#include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <limits>
 
@@ -19,8 +20,8 @@ namespace {
 
 // By the system calls themselves: MPI's registration caches watch the library's functions, and may not run between fork
 // and its return.
-std::byte* map_private(void* where, std::size_t bytes, int protection, int flags) {
-  const long p = syscall(SYS_mmap, where, bytes, protection, flags | MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0L);
+std::byte* map_private(void* where, std::size_t bytes, long protection, long flags) {
+  const long p = syscall(SYS_mmap, where, bytes, protection, flags | MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1L, 0L);
   return p == -1 ? nullptr : reinterpret_cast<std::byte*>(p);
 }
 
@@ -51,9 +52,8 @@ std::size_t available_bytes() {
   const ssize_t n = read(fd, text, sizeof text - 1);
   close(fd);
   const char* line = n > 0 ? std::strstr(text, "MemAvailable:") : nullptr;
-  unsigned long kib = 0;
-  if (line == nullptr || std::sscanf(line, "MemAvailable: %lu", &kib) != 1) return std::numeric_limits<std::size_t>::max();
-  return std::size_t{kib} * 1024;
+  if (line == nullptr) return std::numeric_limits<std::size_t>::max();
+  return std::strtoul(line + std::strlen("MemAvailable:"), nullptr, 10) * 1024;
 }
 
 }  // namespace
@@ -76,7 +76,7 @@ void ForkCopy::drop() {
 
 void ForkCopy::install(std::byte* base) {
   if (bytes_ == 0) return;
-  const bool moved = at_ != nullptr && syscall(SYS_mremap, at_, bytes_, bytes_, MREMAP_MAYMOVE | MREMAP_FIXED, base) != -1;
+  const bool moved = at_ != nullptr && syscall(SYS_mremap, at_, bytes_, bytes_, long{MREMAP_MAYMOVE | MREMAP_FIXED}, base) != -1;
   at_ = nullptr;
   if (moved) return;
   map_private(base, bytes_, PROT_NONE, MAP_FIXED);  // so that nothing else is found there

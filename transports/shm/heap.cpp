@@ -106,7 +106,7 @@ void Heap::map_lent(Bootstrap& host, const HeapOptions& options, std::span<const
     return;
   }
   lent_base_ = static_cast<const std::byte*>(options.lent.base);
-  lent_bytes_ = lent_bytes[mine];
+  lent_bytes_ = lent_bytes[mine] != 0 ? options.lent.bytes : 0;
   lent_at_ = at[mine];
 }
 
@@ -115,7 +115,7 @@ Result<std::unique_ptr<Heap>> Heap::create(Bootstrap& host, const HeapOptions& o
   const int size = host.size();
   const auto reserved = heap->reserve(options, size);
   // Offsets must mean the same everywhere, so all take the smallest amount that anybody can have.
-  const std::uint64_t mine[2] = {reserved ? heap->arena_bytes_ : 0, options.lent.fd >= 0 ? options.lent.bytes : 0};
+  const std::uint64_t mine[2] = {reserved ? heap->arena_bytes_ : 0, options.lent.fd >= 0 ? round_up(options.lent.bytes, page_bytes) : 0};
   std::vector<std::uint64_t> everyones(2 * static_cast<std::size_t>(size)), all, lent_bytes;
   host.allgather(mine, everyones.data(), sizeof mine);
   std::uint64_t lent_total = 0;
