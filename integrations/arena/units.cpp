@@ -77,7 +77,7 @@ void Units::use(Index first, Index length) {
 }
 
 Units::Block Units::take(Index length, std::uint64_t align) {
-  if (length == 0 || length >= units_ || align >= units_ - length) return {};
+  if (length == 0 || length >= units_ || align > units_ - length) return {};
   const Index most = length + static_cast<Index>(align - 1);
   Index found = find(dirty_bins_, most);
   if (found == none) found = find(clean_bins_, most);
