@@ -56,7 +56,7 @@ Result<void> Heap::reserve(const HeapOptions& options, int size) {
       if (want <= min_arena || options.arena_bytes) break;
     }
   return failure(Errc::system, fmt::format("cannot reserve {} MiB of address space for each of {} ranks ({}); set LIBCOLL_ARENA_BYTES",
-                                           std::min(most, min_arena) >> 20, size, std::strerror(errno)));
+                                           (options.arena_bytes ? most : std::min(most, min_arena)) >> 20, size, std::strerror(errno)));
 }
 
 bool Heap::map_own(int rank) {
