@@ -31,7 +31,7 @@ run $((2 * 10 + 2 * 1)) sh -c 'if [ "${OMPI_COMM_WORLD_RANK:-${PMI_RANK:-}}" = 1
 # Where there is little room: an arena that is too small, and too little address space for all ranks' arenas.
 run 0 env LIBCOLL_ARENA_BYTES=16M "$preload" "$program" 0 0 32
 run $((2 * ranks * 10)) sh -c 'ulimit -v 8000000; exec "$@"' sh "$preload" "$program" 9 1
-output=$(LIBCOLL_MPI=report "${mpirun[@]}" -n $ranks sh -c 'ulimit -f 1000; exec "$@"' sh "$preload" "$program" 0 0 2>&1) || fail "ulimit -f"
+output=$(LIBCOLL_MPI=report "${mpirun[@]}" -n $ranks sh -c 'ulimit -f 2000000; exec "$@"' sh "$preload" "$program" 0 0 2>&1) || fail "ulimit -f"
 says "allocations are left to the usual allocator"
 
 # Another allocator: behind, it gets what is small; in front, everything, and is told so.
