@@ -1,5 +1,6 @@
 // The names that C programs call.
 #include "below.hpp"
+#include "memory.hpp"
 #include "movement.hpp"
 #include "reductions.hpp"
 #include "vector_forms.hpp"
@@ -18,6 +19,14 @@ int MPI_Init_thread(int* argc, char*** argv, int required, int* provided) {
   const int code = LIBCOLL_BELOW(Init_thread)(argc, argv, required, provided);
   start();
   return code;
+}
+
+int MPI_Alloc_mem(MPI_Aint bytes, MPI_Info info, void* result) {
+  return allocate_memory(bytes, info, result) ? MPI_SUCCESS : LIBCOLL_BELOW(Alloc_mem)(bytes, info, result);
+}
+
+int MPI_Free_mem(void* memory) {
+  return free_memory(memory) ? MPI_SUCCESS : LIBCOLL_BELOW(Free_mem)(memory);
 }
 
 int MPI_Barrier(MPI_Comm comm) {

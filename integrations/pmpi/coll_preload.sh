@@ -45,5 +45,10 @@ for folder in "$here"/../lib "$here"/../lib64 "$here"/../lib/*-linux-gnu; do
   fi
 done
 [ -n "$library" ] || fail "libcoll_mpi_$flavour.so is not in $here/../lib: was libcoll built where $flavour is installed?"
-# Other tools first: they see the program's calls, we see theirs.
+# Other tools first: they see the program's calls, we see theirs. But for allocations: what is not large goes on to the next.
+case "${LIBCOLL_MPI_ARENA:-}" in
+  1|on) LD_PRELOAD=${library%/*}/libcoll_malloc.so${LD_PRELOAD:+:$LD_PRELOAD} ;;
+  ""|0|off) ;;
+  *) fail "LIBCOLL_MPI_ARENA is \"$LIBCOLL_MPI_ARENA\"; it must be on or off" ;;
+esac
 LD_PRELOAD="${LD_PRELOAD:+$LD_PRELOAD:}$library" exec "$@"

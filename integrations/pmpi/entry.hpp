@@ -39,12 +39,14 @@ class Entry {
       result.describe(o, comm_);
       return run_both(coll_, *state_, bytes, o, body, below);
     }
+    const std::uint64_t lent_before = mode_ == Mode::report ? state_->comm.lent_buffers() : 0;
     try {
       body(state_->comm);
     } catch (const std::exception& e) {
       return raise(comm_, e.what());
     }
-    if (mode_ == Mode::report) [[unlikely]] count(coll_, Reason::handled, static_cast<std::uint64_t>(bytes), clock_ns() - begun_ns_, state_->comm.last_way());
+    if (mode_ == Mode::report) [[unlikely]]
+      count(coll_, Reason::handled, static_cast<std::uint64_t>(bytes), clock_ns() - begun_ns_, state_->comm.last_way(), state_->comm.lent_buffers() - lent_before);
     return MPI_SUCCESS;
   }
 

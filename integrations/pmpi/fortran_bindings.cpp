@@ -77,6 +77,15 @@ extern "C" LIBCOLL_EXPORT void mpi_init_thread_f08_(Int* required, Int* provided
   start();
 }
 
+// A block of the arena comes back under any of these names, and `baseptr` is a pointer in all of them.
+LIBCOLL_FORTRAN(mpi_alloc_mem, MPI_ALLOC_MEM, (MPI_Aint* bytes, Int* info, void* result, Int* ierror)) {
+  report(ierror, MPI_Alloc_mem(*bytes, PMPI_Info_f2c(*info), result));
+}
+LIBCOLL_FORTRAN(mpi_alloc_mem_cptr, MPI_ALLOC_MEM_CPTR, (MPI_Aint* bytes, Int* info, void* result, Int* ierror)) {
+  report(ierror, MPI_Alloc_mem(*bytes, PMPI_Info_f2c(*info), result));
+}
+LIBCOLL_FORTRAN(mpi_free_mem, MPI_FREE_MEM, (void* memory, Int* ierror)) { report(ierror, MPI_Free_mem(memory)); }
+
 LIBCOLL_FORTRAN(mpi_barrier, MPI_BARRIER, (Int* comm, Int* ierror)) { report(ierror, MPI_Barrier(comm_of(comm))); }
 
 LIBCOLL_FORTRAN(mpi_bcast, MPI_BCAST, (void* data, Int* count, Int* type, Int* root, Int* comm, Int* ierror)) {

@@ -9,6 +9,7 @@
 #include <list>
 #include <mutex>
 
+#include "memory.hpp"
 #include "settings.hpp"
 
 namespace libcoll::pmpi {
@@ -50,6 +51,7 @@ Config configuration() {
   constexpr double for_ever_s = 1e9;
   if (std::getenv("LIBCOLL_CALL_TIMEOUT") == nullptr) c.timeout_s = for_ever_s;
   if (mode() == Mode::check) c.check = true;
+  c.lent = lent_memory();
   c.progress_thread = false;  // nothing is ever started, and MPI may not be called by another thread
   return c;
 }

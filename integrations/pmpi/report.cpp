@@ -61,18 +61,19 @@ std::uint64_t clock_ns() noexcept {
   return static_cast<std::uint64_t>(std::chrono::steady_clock::now().time_since_epoch() / std::chrono::nanoseconds(1));
 }
 
-void count(Coll c, Reason r, std::uint64_t bytes, std::uint64_t nanoseconds, std::string_view way) noexcept {
+void count(Coll c, Reason r, std::uint64_t bytes, std::uint64_t nanoseconds, std::string_view way, std::uint64_t lent) noexcept {
   const std::lock_guard lock(mutex);
   Tally& t = tallies[static_cast<std::size_t>(c)][static_cast<std::size_t>(r)];
   ++t.calls;
   t.bytes += bytes;
   t.nanoseconds += nanoseconds;
   if (!way.empty()) add_way(ways, c, way, 1);
+  t.lent += lent;
 }
 
 void print_report() noexcept {
   Tallies sums;
-  constexpr int words = coll_count * reason_count * 3;
+  constexpr int words = coll_count * reason_count * 4;
   static_assert(sizeof(Tallies) == words * sizeof(std::uint64_t));
   int rank = 0, size = 1;
   PMPI_Comm_rank(MPI_COMM_WORLD, &rank);
@@ -84,16 +85,17 @@ void print_report() noexcept {
     for (const Way& w : gather_rows(ways)) add_way(all_ways, w.coll, w.name.data(), w.calls);
   }
   if (rank != 0) return;
-  std::fprintf(stderr, "libcoll report (%s): sums over %d ranks; ran in libcoll, or passed down and why\n%-26s %-34s %12s %14s %12s  %s\n", flavour, size, "collective", "where",
-               "calls", "bytes", "us per call", "algorithms");
+  std::fprintf(stderr, "libcoll report (%s): sums over %d ranks; ran in libcoll, or passed down and why\n%-26s %-34s %12s %14s %12s %10s  %s\n", flavour, size, "collective", "where",
+               "calls", "bytes", "us per call", "lent", "algorithms");
   for (int c = 0; c < coll_count; ++c)
     for (int r = 0; r < reason_count; ++r) {
       const Tally& t = sums[static_cast<std::size_t>(c)][static_cast<std::size_t>(r)];
       if (t.calls == 0) continue;
       const bool handled = static_cast<Reason>(r) == Reason::handled;
-      std::fprintf(stderr, "%-26s %-34s %12llu %14llu %12.2f  %s\n", names[static_cast<std::size_t>(c)], reasons[static_cast<std::size_t>(r)],
+      std::fprintf(stderr, "%-26s %-34s %12llu %14llu %12.2f %10llu  %s\n", names[static_cast<std::size_t>(c)], reasons[static_cast<std::size_t>(r)],
                    static_cast<unsigned long long>(t.calls), static_cast<unsigned long long>(t.bytes),
-                   static_cast<double>(t.nanoseconds) / 1e3 / static_cast<double>(t.calls), handled ? most_used(all_ways, static_cast<Coll>(c)).c_str() : "-");
+                   static_cast<double>(t.nanoseconds) / 1e3 / static_cast<double>(t.calls), static_cast<unsigned long long>(t.lent),
+                   handled ? most_used(all_ways, static_cast<Coll>(c)).c_str() : "-");
     }
 }
 

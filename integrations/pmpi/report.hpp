@@ -23,12 +23,12 @@ inline constexpr int reason_count = 11;
 const char* text_of(Reason) noexcept;
 
 struct Tally {
-  std::uint64_t calls = 0, bytes = 0, nanoseconds = 0;
+  std::uint64_t calls = 0, bytes = 0, nanoseconds = 0, lent = 0;
 };
 using Tallies = std::array<std::array<Tally, reason_count>, coll_count>;
 
-// Thread-safe. `way`: of a call that libcoll handled, its algorithm.
-void count(Coll, Reason, std::uint64_t bytes, std::uint64_t nanoseconds, std::string_view way = {}) noexcept;
+// Thread-safe. Of a call that libcoll handled, `way`: its algorithm; `lent`: the caller's buffers that others read or wrote in place.
+void count(Coll, Reason, std::uint64_t bytes, std::uint64_t nanoseconds, std::string_view way = {}, std::uint64_t lent = 0) noexcept;
 std::uint64_t clock_ns() noexcept;
 // Collective over MPI_COMM_WORLD: rank 0 prints the sums over all ranks to stderr.
 void print_report() noexcept;

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "home.hpp"
+#include "memory.hpp"
 #include "settings.hpp"
 #include "sites.hpp"
 #include "types.hpp"
@@ -118,6 +119,7 @@ void start() noexcept {
   PMPI_Comm_dup(MPI_COMM_SELF, &b.self);
   PMPI_Comm_set_errhandler(b.self, MPI_ERRORS_RETURN);
   learn_types();
+  start_arena();
   b.started = true;
 }
 

@@ -128,6 +128,7 @@ bool Comm::try_close() {
 const Topology& Comm::topology() const { return impl().topology(); }
 std::size_t Comm::shared_memory_bytes() const { return impl().world().host->heap().touched_bytes(); }
 std::size_t Comm::staging_bytes() const { return impl().world().host->staging().allocated_bytes(); }
+std::uint64_t Comm::lent_buffers() const { return impl().lent_buffers(); }
 std::vector<HostTraffic> Comm::network_traffic() const {
   const detail::World& w = impl().world();
   std::vector<HostTraffic> hosts;

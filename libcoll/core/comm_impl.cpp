@@ -250,6 +250,12 @@ void CommImpl::close() {
   }
 }
 
+std::uint64_t CommImpl::lent_buffers() const noexcept {
+  std::uint64_t sum = 0;
+  for (const auto& g : mine_) sum += g->lent_buffers();
+  return sum;
+}
+
 const std::string& CommImpl::broken() const { return queue_->broken(); }
 
 const Topology& CommImpl::topology() {

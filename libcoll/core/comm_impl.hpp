@@ -40,6 +40,7 @@ class CommImpl {
   std::shared_ptr<World> world_ptr() const noexcept { return world_; }
   // The members that share memory with this rank.
   xport::shm::Group& group() noexcept { return *group_; }
+  std::uint64_t lent_buffers() const noexcept;
   // All of them do.
   bool local() const noexcept { return group_->size() == size_; }
   const std::vector<int>& world_ranks() const noexcept { return world_ranks_; }

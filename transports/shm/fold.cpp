@@ -56,9 +56,11 @@ class Folder {
     result_ = f_.gather == Fold::Gather::none ? Where::nowhere : Where::ring;
     if (gathers_) {
       const Shape& shape = g_.shape();
-      if (f_.total_bytes >= shape.share_from && g_.host().heap().contains(f_.gathered, f_.total_bytes)) {
+      const std::uint64_t shared_at = f_.total_bytes >= shape.share_from ? g_.host().heap().shared_at(f_.gathered, f_.total_bytes) : 0;
+      if (shared_at != 0) {
         result_ = Where::shared;
-        s.result_at = g_.host().heap().offset_of(f_.gathered);
+        s.result_at = shared_at;
+        g_.count_lent();
       } else if (f_.gather == Fold::Gather::all && f_.total_bytes >= shape.remote_from) {
         result_ = Where::remote;
         s.result_at = reinterpret_cast<std::uint64_t>(f_.gathered);

@@ -194,6 +194,9 @@ class Group {
   bool all_departed();
   // process_vm_readv failed on a rank that was readable at creation: dead or torn down; throws.
   [[noreturn]] void peer_unreadable(int r);
+  // Buffers in the arena that were lent to the members instead of being copied, sources and results.
+  void count_lent() { ++lent_buffers_; }
+  std::uint64_t lent_buffers() const { return lent_buffers_; }
   bool broken() const { return !broken_.empty(); }
   const std::string& broken_reason() const { return broken_; }
 
@@ -263,6 +266,7 @@ class Group {
   std::size_t cursor_ = 0;          // where the next span of staging memory begins
   const Plan* current_ = nullptr;
   double timeout_s_ = 0;
+  std::uint64_t lent_buffers_ = 0;
   std::string broken_;
   std::vector<std::byte> unframed_, remote_scratch_, custom_scratch_;
 };

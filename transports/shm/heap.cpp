@@ -39,21 +39,24 @@ std::uint64_t default_arena() {
 
 }  // namespace
 
-// Finds an amount that fits this process's address space (ulimit -v, valgrind), halving as needed.
+// Finds an amount that fits this process's address space (ulimit -v, valgrind), halving as needed: with what ranks lend
+// besides, else without.
 Result<void> Heap::reserve(const HeapOptions& options, int size) {
   const auto ranks = static_cast<std::uint64_t>(size);
-  std::uint64_t want = round_up(options.arena_bytes ? options.arena_bytes : default_arena(), granule);
-  for (;; want = round_up(want / 2, granule)) {
-    void* p = mmap(nullptr, want * ranks, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (p != MAP_FAILED) {
-      munmap(p, want * ranks);
-      arena_bytes_ = want;
-      return {};
+  const std::uint64_t most = round_up(options.arena_bytes ? options.arena_bytes : default_arena(), granule);
+  for (const std::uint64_t lent : {options.lent.bytes, std::uint64_t{0}})
+    for (std::uint64_t want = most; ; want = round_up(want / 2, granule)) {
+      const std::uint64_t bytes = (want + lent) * ranks;
+      void* p = mmap(nullptr, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+      if (p != MAP_FAILED) {
+        munmap(p, bytes);
+        arena_bytes_ = want;
+        return {};
+      }
+      if (want <= min_arena || options.arena_bytes) break;
     }
-    if (want <= min_arena || options.arena_bytes)
-      return failure(Errc::system, fmt::format("cannot reserve {} MiB of address space for each of {} ranks ({}); set LIBCOLL_ARENA_BYTES",
-                                               want >> 20, size, std::strerror(errno)));
-  }
+  return failure(Errc::system, fmt::format("cannot reserve {} MiB of address space for each of {} ranks ({}); set LIBCOLL_ARENA_BYTES",
+                                           (options.arena_bytes ? most : std::min(most, min_arena)) >> 20, size, std::strerror(errno)));
 }
 
 bool Heap::map_own(int rank) {
@@ -68,23 +71,67 @@ bool Heap::map_peer(int peer, int fd) {
   return mmap(where, arena_bytes_, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED | MAP_NORESERVE, fd, 0) == where;
 }
 
+bool Heap::reserve_all(std::uint64_t lent_total) {
+  void* p = mmap(nullptr, total_bytes_ + lent_total, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (p == MAP_FAILED) return false;
+  base_ = static_cast<std::byte*>(p);
+  mapped_bytes_ = total_bytes_ + lent_total;
+  return true;
+}
+
+// Collective. `room`: whether this rank reserved address space for it.
+void Heap::map_lent(Bootstrap& host, const HeapOptions& options, std::span<const std::uint64_t> lent_bytes, bool room) {
+  const auto mine = static_cast<std::size_t>(host.rank());
+  std::vector<std::uint64_t> at(lent_bytes.size());
+  std::uint64_t next = total_bytes_;
+  for (std::size_t r = 0; r < at.size(); ++r) {
+    at[r] = next;
+    next += lent_bytes[r];
+  }
+  // Children of fork get no view of others' memory.
+  const auto map = [&](int peer, int fd) {
+    const auto r = static_cast<std::size_t>(peer);
+    if (lent_bytes[r] == 0) return true;
+    if (!room) return false;
+    void* where = base_ + at[r];
+    return mmap(where, lent_bytes[r], PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED | MAP_NORESERVE, fd, 0) == where &&
+           madvise(where, lent_bytes[r], MADV_DONTFORK) == 0 && madvise(where, lent_bytes[r], MADV_DONTDUMP) == 0;
+  };
+  // A rank that lends nothing shows its heap instead: the exchange wants a descriptor of everybody.
+  const int fd = lent_bytes[mine] != 0 ? options.lent.fd : fd_;
+  const bool own = map(host.rank(), fd);
+  const auto all = exchange_fds(host, fd, options.fd_passing, [&](int peer, int theirs) { return own && map(peer, theirs); });
+  if (!all) {
+    detail::log().info("libcoll: lent memory is copied, not shared: {}", all.error().text);
+    return;
+  }
+  lent_base_ = static_cast<const std::byte*>(options.lent.base);
+  lent_bytes_ = lent_bytes[mine] != 0 ? options.lent.bytes : 0;
+  lent_at_ = at[mine];
+}
+
 Result<std::unique_ptr<Heap>> Heap::create(Bootstrap& host, const HeapOptions& options) {
   std::unique_ptr<Heap> heap(new Heap);
   const int size = host.size();
   const auto reserved = heap->reserve(options, size);
   // Offsets must mean the same everywhere, so all take the smallest amount that anybody can have.
-  std::uint64_t mine = reserved ? heap->arena_bytes_ : 0;
-  std::vector<std::uint64_t> all(static_cast<std::size_t>(size));
-  host.allgather(&mine, all.data(), sizeof mine);
+  const std::uint64_t mine[2] = {reserved ? heap->arena_bytes_ : 0, options.lent.fd >= 0 ? round_up(options.lent.bytes, page_bytes) : 0};
+  std::vector<std::uint64_t> everyones(2 * static_cast<std::size_t>(size)), all, lent_bytes;
+  host.allgather(mine, everyones.data(), sizeof mine);
+  std::uint64_t lent_total = 0;
+  for (std::size_t r = 0; r < everyones.size(); r += 2) {
+    all.push_back(everyones[r]);
+    lent_bytes.push_back(everyones[r + 1]);
+    lent_total += everyones[r + 1];
+  }
   const auto least = std::min_element(all.begin(), all.end());
   if (*least == 0)
     return reserved ? failure(Errc::system, fmt::format("rank {} of this host cannot reserve shared memory", least - all.begin()))
                     : tl::unexpected(reserved.error());
   heap->arena_bytes_ = *least;
   heap->total_bytes_ = *least * static_cast<std::uint64_t>(size);
-  void* p = mmap(nullptr, heap->total_bytes_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (p != MAP_FAILED) heap->base_ = static_cast<std::byte*>(p);
-  const bool own = heap->base_ && heap->map_own(host.rank());
+  const bool room = heap->reserve_all(lent_total);
+  const bool own = (room || heap->reserve_all(0)) && heap->map_own(host.rank());
   const std::string own_error = own ? "" : std::strerror(errno);
   // Offset 0 of each part is never handed out: 0 means "none".
   heap->free_[page_bytes] = heap->arena_bytes_ - page_bytes;
@@ -93,11 +140,12 @@ Result<std::unique_ptr<Heap>> Heap::create(Bootstrap& host, const HeapOptions& o
                                    [&](int peer, int fd) { return heap->map_peer(peer, fd); });
   if (!own) return failure(Errc::system, fmt::format("cannot create shared memory: {}", own_error));
   if (!mapped) return tl::unexpected(mapped.error());
+  if (lent_total != 0) heap->map_lent(host, options, lent_bytes, room);
   return heap;
 }
 
 Heap::~Heap() {
-  if (base_) munmap(base_, total_bytes_);
+  if (base_) munmap(base_, mapped_bytes_);
   if (fd_ >= 0) close(fd_);
 }
 

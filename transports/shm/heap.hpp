@@ -10,9 +10,11 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string>
 
 #include "libcoll/bootstrap.hpp"
+#include "libcoll/config.hpp"
 #include "libcoll/core/result.hpp"
 
 namespace libcoll::xport::shm {
@@ -20,6 +22,7 @@ namespace libcoll::xport::shm {
 struct HeapOptions {
   std::uint64_t arena_bytes = 0;  // per rank; 0: machine memory, at most 64 GiB
   std::string fd_passing = "auto";
+  LentMemory lent{};              // mapped by everybody besides the heap: see shared_at
 };
 
 class Heap {
@@ -38,9 +41,12 @@ class Heap {
 
   std::byte* at(std::uint64_t offset) const { return base_ + offset; }
   // Whether [p, p+bytes) lies in the arena (of any rank of the host).
-  bool contains(const void* p, std::size_t bytes) const {
-    const auto d = static_cast<std::uint64_t>(static_cast<const std::byte*>(p) - base_);
-    return d < total_bytes_ && bytes <= total_bytes_ - d;
+  bool contains(const void* p, std::size_t bytes) const { return within(base_, total_bytes_, p, bytes); }
+  // The offset at which every rank finds [p, p+bytes): in the arena, or in what this rank lends. Else 0.
+  std::uint64_t shared_at(const void* p, std::size_t bytes) const {
+    if (contains(p, bytes)) return offset_of(p);
+    if (!within(lent_base_, lent_bytes_, p, bytes)) return 0;
+    return lent_at_ + static_cast<std::uint64_t>(static_cast<const std::byte*>(p) - lent_base_);
   }
   std::uint64_t offset_of(const void* p) const {
     return static_cast<std::uint64_t>(static_cast<const std::byte*>(p) - base_);
@@ -49,14 +55,24 @@ class Heap {
   std::uint64_t arena_bytes() const { return arena_bytes_; }
 
  private:
+  static bool within(const std::byte* base, std::uint64_t length, const void* p, std::size_t bytes) {
+    const auto d = static_cast<std::uint64_t>(static_cast<const std::byte*>(p) - base);
+    return d < length && bytes <= length - d;
+  }
   Heap() = default;
   detail::Result<void> reserve(const HeapOptions&, int size);
+  bool reserve_all(std::uint64_t lent_total);
+  void map_lent(Bootstrap&, const HeapOptions&, std::span<const std::uint64_t> lent_bytes, bool room);
   bool map_own(int rank);
   bool map_peer(int peer, int fd);
 
-  std::byte* base_ = nullptr;       // size * arena_bytes_, in rank order
+  std::byte* base_ = nullptr;       // size * arena_bytes_ in rank order, then what each rank lends
   std::uint64_t arena_bytes_ = 0;   // per rank, equal on all
-  std::uint64_t total_bytes_ = 0;
+  std::uint64_t total_bytes_ = 0;   // of the arenas
+  std::uint64_t mapped_bytes_ = 0;  // and with what is lent
+  const std::byte* lent_base_ = nullptr;  // this rank's, where it has mapped it itself
+  std::uint64_t lent_bytes_ = 0;          // 0: nobody lends
+  std::uint64_t lent_at_ = 0;             // where everybody has
   int rank_ = 0;
   int fd_ = -1;
   std::mutex mutex_;

@@ -57,7 +57,7 @@ bool read_remote(pid_t pid, void* to, std::uint64_t address, std::size_t bytes) 
 }
 
 Result<std::unique_ptr<Host>> Host::create(Bootstrap& bootstrap, const HostOptions& options) {
-  auto heap = Heap::create(bootstrap, {options.config.arena_bytes, options.config.fd_passing});
+  auto heap = Heap::create(bootstrap, {options.config.arena_bytes, options.config.fd_passing, options.config.lent});
   if (!heap) return tl::unexpected(heap.error());
   std::unique_ptr<Host> host(new Host);
   host->heap_ = std::move(*heap);

@@ -82,7 +82,8 @@ Where offer(Group& g, std::uint64_t q, const Offer& o, std::uint32_t element_byt
   const Shape& shape = g.shape();
   Heap& heap = g.host().heap();
   const std::uint64_t table_bytes = o.tabled ? o.blocks.size() * sizeof(BlockRow) : 0;
-  const bool in_arena = !o.keep && total >= shape.share_from && heap.contains(o.base, o.extent);
+  const std::uint64_t shared_at = !o.keep && total >= shape.share_from ? heap.shared_at(o.base, o.extent) : 0;
+  const bool in_arena = shared_at != 0;
   s.bytes = total;
   s.largest_block = largest;
   s.table_at = 0;
@@ -101,7 +102,8 @@ Where offer(Group& g, std::uint64_t q, const Offer& o, std::uint32_t element_byt
   std::byte* table = o.tabled ? g.claim_eager(q) : nullptr;
   if (in_arena || (!o.keep && total >= shape.remote_from)) {
     put_table(table, false, 0);
-    s.source_at = in_arena ? heap.offset_of(o.base) : reinterpret_cast<std::uint64_t>(o.base);
+    if (in_arena) g.count_lent();
+    s.source_at = in_arena ? shared_at : reinterpret_cast<std::uint64_t>(o.base);
     return s.source = in_arena ? Where::shared : Where::remote;
   }
   // A first or last block that nobody reads takes no room: `before` are bytes in front of what is staged.

@@ -123,6 +123,9 @@ class LIBCOLL_API Comm {
   // Of these at most so many belong to no communicator: memory in which all communicators of the world
   // stage large private buffers, by turns. 0 until one has.
   std::size_t staging_bytes() const;
+  // Buffers of the calls so far on this communicator that other ranks of the host read or wrote in place (memory from
+  // allocate, or lent by Config::lent), sources and results. Those of small calls are copied, wherever they lie.
+  std::uint64_t lent_buffers() const;
   // Not collective. One entry per host of the world, in the order of their lowest ranks, or nothing where there
   // is no network: this rank's messages with the ranks of that host, over all communicators, since the world was
   // created. Hosts of one machine (an injected hierarchy) are called "name#0", "name#1", ...

@@ -11,6 +11,14 @@
 
 namespace libcoll {
 
+// Memory of the caller's own that the ranks of a host may map: a memfd, and where the caller has mapped all of it.
+// It must stay so until the world is closed. fd < 0: none.
+struct LentMemory {
+  int fd = -1;
+  void* base = nullptr;
+  std::uint64_t bytes = 0;
+};
+
 struct Config {
   // LIBCOLL_CALL_TIMEOUT, seconds > 0: a collective whose peers have not arrived by then throws
   // Errc::timeout. A peer that dies is noticed within a second whatever this says.
@@ -47,6 +55,9 @@ struct Config {
   // LIBCOLL_ALLREDUCE=ring, LIBCOLL_BCAST=host/k_nomial:radix=4, ...: the algorithm of a collective, by
   // its name in small letters ("allreduce" -> "ring"). See docs/algorithms.md.
   std::map<std::string, std::string> algorithms;
+  // No variable: buffers in it are read and written in place by the other ranks of the host, like those of
+  // Comm::allocate. Each rank may lend or not; where one cannot map another's, nobody lends.
+  LentMemory lent{};
 
   // Reads the variables above; throws Error{invalid_argument} naming the variable and its value.
   LIBCOLL_API static Config from_environment();

@@ -54,6 +54,7 @@ TEST(Layering, IncludesPointDown) {
       {"libcoll/include", {"libcoll/core/", "libcoll/kernels/", "libcoll/bootstrap/", "transports/", "topology/"}, {}},
       {"integrations", {"libcoll/core/", "libcoll/algorithms/", "libcoll/bootstrap/", "libcoll/execution/", "libcoll/kernels/", "libcoll/planning/", "libcoll/schedule/", "transports/",
                         "topology/", "tests/", "benchmarks/"}, {}},
+      {"integrations/arena", {"libcoll/", "transports/", "topology/", "integrations/pmpi/"}, {}},
       {"examples", {"libcoll/core/", "libcoll/kernels/", "transports/", "topology/", "tests/"}, {}},
   };
   for (const Rule& rule : rules) {

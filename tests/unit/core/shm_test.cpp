@@ -1,5 +1,7 @@
 // The parts of the shared-memory transport that can be looked at alone: heap, cutting, thresholds.
 #include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstring>
@@ -14,9 +16,9 @@
 namespace libcoll::xport::shm {
 namespace {
 
-std::unique_ptr<Heap> heap_of(std::uint64_t arena) {
+std::unique_ptr<Heap> heap_of(std::uint64_t arena, const LentMemory& lent = {}) {
   const auto alone = bootstrap_from_callback(0, 1, [](const void* s, void* r, std::size_t n) { std::memcpy(r, s, n); });
-  auto heap = Heap::create(*alone, {.arena_bytes = arena});
+  auto heap = Heap::create(*alone, {.arena_bytes = arena, .lent = lent});
   EXPECT_TRUE(heap) << (heap ? "" : heap.error().text);
   return heap ? std::move(*heap) : nullptr;
 }
@@ -99,6 +101,31 @@ TEST(Heap, RandomUseNeverOverlapsAndTouchesOnlyWhatIsUsed) {
   for (const auto& [at, unused] : live) heap->release(at);
   EXPECT_EQ(heap->touched_bytes(), 0u);
   EXPECT_NE(heap->allocate(usable), 0u);
+}
+
+TEST(Heap, LentMemoryIsSeenByEverybodyAndOutlivesIt) {
+  constexpr std::size_t bytes = 3 * page_bytes;
+  const int fd = memfd_create("lent", MFD_CLOEXEC);
+  ASSERT_EQ(ftruncate(fd, bytes), 0);
+  auto* own = static_cast<std::byte*>(mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0));
+  ASSERT_NE(own, MAP_FAILED);
+  auto heap = heap_of(arena, {.fd = fd, .base = own, .bytes = bytes});
+  const std::uint64_t at = heap->shared_at(own + 100, 1000);
+  ASSERT_NE(at, 0u);
+  EXPECT_NE(heap->at(at), own + 100) << "another view";
+  own[100] = std::byte{7};
+  EXPECT_EQ(*heap->at(at), std::byte{7});
+  *heap->at(at) = std::byte{8};
+  EXPECT_EQ(own[100], std::byte{8});
+  EXPECT_EQ(heap->shared_at(own, bytes + 1), 0u);
+  EXPECT_EQ(heap->shared_at(&at, sizeof at), 0u);
+  EXPECT_FALSE(heap->contains(own, 1));
+  const std::uint64_t block = heap->allocate(5000);
+  EXPECT_EQ(heap->shared_at(heap->at(block), 5000), block);
+  heap.reset();
+  EXPECT_EQ(own[100], std::byte{8});
+  munmap(own, bytes);
+  close(fd);
 }
 
 TEST(Heap, PopulateMakesPagesReal) {
