@@ -1,6 +1,6 @@
 #!/bin/sh
 # Runs a program with libcoll's MPI interposer preloaded: mpirun -n 4 coll-preload ./app arguments...
-# Which MPI: LIBCOLL_MPI_FLAVOUR=openmpi|mpich; else what the program is linked to; else (scripts, programs that load
+# Which MPI: LIBCOLL_MPI_FLAVOUR=openmpi|mpich|abi; else what the program is linked to; else (scripts, programs that load
 # their MPI later) what the launcher left in the environment; else which mpirun comes first in PATH.
 set -eu
 
@@ -48,9 +48,9 @@ flavour=${LIBCOLL_MPI_FLAVOUR:-}
 case "$flavour" in
   openmpi) names=libmpi.so.40 ;;
   mpich) names="libmpi.so.12 libmpich.so.12" ;;
-  abi) fail "$1 uses MPI's standard ABI (libmpi_abi.so), for which there is no interposer yet" ;;
-  "") fail "cannot tell which MPI $1 uses; set LIBCOLL_MPI_FLAVOUR to openmpi or mpich" ;;
-  *) fail "LIBCOLL_MPI_FLAVOUR is \"$flavour\"; it must be openmpi or mpich" ;;
+  abi) names="libmpi_abi.so.1 libmpi_abi.so.0" ;;
+  "") fail "cannot tell which MPI $1 uses; set LIBCOLL_MPI_FLAVOUR to openmpi, mpich or abi" ;;
+  *) fail "LIBCOLL_MPI_FLAVOUR is \"$flavour\"; it must be openmpi, mpich or abi" ;;
 esac
 
 here=$(dirname -- "$(readlink -f -- "$0")")

@@ -49,7 +49,7 @@ Operands::Operands(const void* send, void* recv, std::int64_t send_bytes, std::i
   const auto *s = static_cast<const std::byte*>(send), *r = static_cast<const std::byte*>(recv);
   if (s >= r + recv_bytes || r >= s + send_bytes) return;
   // One MPI calls this an error, others do what was meant.
-  bad_ = is_mpich && s == r;
+  bad_ = s == r && refuses_aliases();
   if (bad_) return;
   copy_.reset(new std::byte[static_cast<std::size_t>(send_bytes)]);
   std::memcpy(copy_.get(), send, static_cast<std::size_t>(send_bytes));

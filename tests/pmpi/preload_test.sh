@@ -13,7 +13,7 @@ expect() {  # code text command...
 }
 expect 2 "usage:" "$preload"
 expect 2 "no-such-program: not found" "$preload" no-such-program
-expect 2 "must be openmpi or mpich" env LIBCOLL_MPI_FLAVOUR=lam "$preload" "$program"
+expect 2 "must be openmpi, mpich or abi" env LIBCOLL_MPI_FLAVOUR=lam "$preload" "$program"
 expect 0 "$mpi" "$preload" env -u LIBCOLL_MPI LIBCOLL_MPI_FLAVOUR=$mpi "$preload" sh -c 'echo "$LD_PRELOAD"'
 run() { "${mpirun[@]}" -n 2 "$preload" "$@"; }
 output=$(LIBCOLL_MPI=nonsense run "$program" 2>&1) && fail "LIBCOLL_MPI=nonsense was accepted"
