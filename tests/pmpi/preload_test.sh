@@ -15,6 +15,17 @@ expect 2 "usage:" "$preload"
 expect 2 "no-such-program: not found" "$preload" no-such-program
 expect 2 "must be openmpi, mpich or abi" env LIBCOLL_MPI_FLAVOUR=lam "$preload" "$program"
 expect 0 "$mpi" "$preload" env -u LIBCOLL_MPI LIBCOLL_MPI_FLAVOUR=$mpi "$preload" sh -c 'echo "$LD_PRELOAD"'
+# A script gets the MPI that its launcher belongs to: here a shell that is called mpirun, beside this MPI's library.
+library=$(ldd "$program" | sed -n 's/.*=> \(.*\/libmpi\(ch\|_abi\)\?\.so\.[0-9]*\) .*/\1/p')
+prefix=$(mktemp -d)
+trap 'rm -rf "$prefix"' EXIT
+mkdir "$prefix/bin" "$prefix/lib"
+cp "$(readlink -f /bin/sh)" "$prefix/bin/mpirun"
+ln -s "$library" "$prefix/lib/"
+print='"$0" sh -c "echo \$LD_PRELOAD"; true'
+expect 0 ":$prefix/lib/${library##*/}" env LIBCOLL_MPI_FLAVOUR=$mpi "$prefix/bin/mpirun" -c "$print" "$preload"
+expect 0 ":$library" env LIBCOLL_MPI_FLAVOUR=$mpi LIBCOLL_MPI_LIBRARY="$library" "$prefix/bin/mpirun" -c "$print" "$preload"
+expect 2 "nowhere does not exist" env LIBCOLL_MPI_FLAVOUR=$mpi LIBCOLL_MPI_LIBRARY=/nowhere "$preload" sh
 run() { "${mpirun[@]}" -n 2 "$preload" "$@"; }
 output=$(LIBCOLL_MPI=nonsense run "$program" 2>&1) && fail "LIBCOLL_MPI=nonsense was accepted"
 case "$output" in *"must be on, off, report or check"*) ;; *) fail "LIBCOLL_MPI=nonsense: no clear message" ;; esac

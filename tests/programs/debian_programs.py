@@ -45,13 +45,15 @@ def lines_of_tests(text):
 
 def lammps_energies(text):
   """The tables between `Step` and `Loop time`, and energies in `Name = number` style: sums of many numbers, in another order."""
-  rounded = lambda x: f"{float(x):.5g}" if re.fullmatch(r"[-+]?[.\d]+([eE][-+]?\d+)?", x) else x  # noqa: E731
+  def rounded(x):
+    return f"{float(x):.5g}" if re.fullmatch(r"[-+]?[.\d]+([eE][-+]?\d+)?", x) else x
+
   rows, inside = [], False
   for line in text.splitlines():
     inside = line.split()[:1] == ["Step"] or (inside and not line.startswith("Loop time"))
     if inside:
       rows.append([rounded(x) for x in line.split()])
-    rows += [f"{name} {rounded(x)}" for name, x in re.findall(r"\b(\w+) += +(\S+)", line) if re.match(r"-*[ -]*Step|[A-Z]_|\w+Eng|Press|Temp|Volume", line.strip()) and name != "CPU"]
+    rows += [f"{name} {rounded(x)}" for name, x in re.findall(r"(\w+) += +(\S+)", line) if name != "CPU"]
   return rows
 
 
