@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "entry.hpp"
+#include "home.hpp"
 #include "types.hpp"
 
 namespace libcoll::pmpi {
@@ -48,7 +49,10 @@ template <class Below>
 int barrier(MPI_Comm comm, const Below& below) noexcept {
   Entry e(Coll::barrier, comm);
   if (!e) return e.down(below);
-  return e.run(0, [](Comm& c) { c.barrier(); });
+  return e.run(0, [&](Comm& c) {
+    c.barrier();
+    catch_up(e.size());
+  });
 }
 
 template <class N, class Below>

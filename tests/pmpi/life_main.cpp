@@ -148,6 +148,40 @@ void check_progress() {
   MPI_Type_free(&strided);
 }
 
+// What was sent before a barrier is there after it, at the first look: MPI does not promise it, but programs count on it.
+void check_seen_after_barrier() {
+  const int me = rank_of(), n = size_of();
+  if (n < 2) return;
+  int memory = 0;
+  MPI_Win window;
+  MPI_Win_create(&memory, sizeof memory, 1, MPI_INFO_NULL, MPI_COMM_WORLD, &window);
+  MPI_Group world, others, first;
+  MPI_Comm_group(MPI_COMM_WORLD, &world);
+  const int zero = 0;
+  MPI_Group_excl(world, 1, &zero, &others);
+  MPI_Group_incl(world, 1, &zero, &first);
+  for (int round = 0; round < 20; ++round) {
+    int there = 0, value = me;
+    MPI_Send(&value, 1, MPI_INT, (me + 1) % n, 4, MPI_COMM_WORLD);
+    MPI_Barrier(MPI_COMM_WORLD);
+    MPI_Iprobe((me + n - 1) % n, 4, MPI_COMM_WORLD, &there, MPI_STATUS_IGNORE);
+    require(there != 0, "MPI_Iprobe after a barrier does not see a message sent before it");
+    MPI_Recv(&value, 1, MPI_INT, (me + n - 1) % n, 4, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
+    if (me == 0) MPI_Win_start(others, 0, window);
+    else MPI_Win_post(first, 0, window);
+    MPI_Barrier(MPI_COMM_WORLD);
+    if (me == 0) MPI_Win_complete(window);
+    MPI_Barrier(MPI_COMM_WORLD);
+    if (me == 0) continue;
+    MPI_Win_test(window, &there);
+    require(there != 0, "MPI_Win_test after a barrier does not see what was completed before it");
+  }
+  MPI_Group_free(&world);
+  MPI_Group_free(&others);
+  MPI_Group_free(&first);
+  MPI_Win_free(&window);
+}
+
 // 2x2 matrices modulo a prime: associative, not commutative. As four longs, a contiguous type, and one with a gap.
 struct Matrix { long m[4]; };
 constexpr long prime = 10007;
@@ -229,6 +263,7 @@ int main(int argc, char** argv) {
   check_sum(MPI_COMM_WORLD, "the world");
   stage("progress");
   check_progress();
+  check_seen_after_barrier();
   for (int i = 0; i < 10; ++i) check_sum(early, "an early half, later");
   stage("origins");
   check_origins();
