@@ -19,11 +19,12 @@ expect 0 "$mpi" "$preload" env -u LIBCOLL_MPI LIBCOLL_MPI_FLAVOUR=$mpi "$preload
 library=$(ldd "$program" | sed -n 's/.*=> \(.*\/libmpi\(ch\|_abi\)\?\.so\.[0-9]*\) .*/\1/p')
 prefix=$(mktemp -d)
 trap 'rm -rf "$prefix"' EXIT
-mkdir "$prefix/bin" "$prefix/lib"
+mkdir "$prefix/bin"
 cp "$(readlink -f /bin/sh)" "$prefix/bin/mpirun"
-ln -s "$library" "$prefix/lib/"
+folder=$(readlink -f "$(dirname "$library")")
+ln -s "$folder" "$prefix/lib"
 print='"$0" sh -c "echo \$LD_PRELOAD"; true'
-expect 0 ":$prefix/lib/${library##*/}" env LIBCOLL_MPI_FLAVOUR=$mpi "$prefix/bin/mpirun" -c "$print" "$preload"
+expect 0 ":$folder/${library##*/}" env LIBCOLL_MPI_FLAVOUR=$mpi "$prefix/bin/mpirun" -c "$print" "$preload"
 expect 0 ":$library" env LIBCOLL_MPI_FLAVOUR=$mpi LIBCOLL_MPI_LIBRARY="$library" "$prefix/bin/mpirun" -c "$print" "$preload"
 expect 2 "nowhere does not exist" env LIBCOLL_MPI_FLAVOUR=$mpi LIBCOLL_MPI_LIBRARY=/nowhere "$preload" sh
 run() { "${mpirun[@]}" -n 2 "$preload" "$@"; }
