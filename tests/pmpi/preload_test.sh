@@ -36,7 +36,8 @@ for mode in on off check report; do
   printf '%s\n' "$output" | grep -q '^MPI_Allreduce  *libcoll ' && seen=report || seen=
   [ "$seen" = "$(test $mode = report && echo report)" ] || fail "LIBCOLL_MPI=$mode: a report where none belongs, or none"
 done
-# A program that a script starts.
+# A program that a script starts; that its MPI has the standard ABI cannot be seen from outside.
+[ "$mpi" != abi ] || export LIBCOLL_MPI_FLAVOUR=abi
 output=$(LIBCOLL_MPI=report run sh -c "$program" 2>&1) || fail "through a script"
 printf '%s\n' "$output" | grep -q '^MPI_Allreduce  *libcoll ' || fail "a program started by a script did not run in libcoll"
 # A rank that is killed.
