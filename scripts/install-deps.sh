@@ -1,15 +1,18 @@
 #!/usr/bin/env bash
 # Installs what libcoll builds, tests and plots with, from Debian's packages. Idempotent: packages that
 # are already there are left alone, and nothing is asked of the network when none is missing.
-# Usage: scripts/install-deps.sh [--build-only]   (--build-only: no Clang, valgrind, plots, MPICH)
+# Usage: scripts/install-deps.sh [--build-only | --programs]
+#   --build-only  no Clang, valgrind, plots, MPICH;  --programs  also what tests/programs runs
 set -euo pipefail
 
 build=(g++ cmake ninja-build pkg-config libhwloc-dev libsodium-dev libhwy-dev libfmt-dev libspdlog-dev
        nlohmann-json3-dev libexpected-dev libcli11-dev libboost-context-dev libucx-dev)
 extra=(libopenmpi-dev openmpi-bin libmpich-dev mpich libgtest-dev libgmock-dev libbenchmark-dev
        python3 python3-matplotlib valgrind clang-14 libclang-rt-14-dev ccache gfortran iproute2 util-linux git ca-certificates)
+programs=(python3-venv scalapack-mpi-test hpcc lammps lammps-examples)
 packages=("${build[@]}")
 [ "${1:-}" = "--build-only" ] || packages+=("${extra[@]}")
+[ "${1:-}" = "--programs" ] && packages+=("${programs[@]}")
 
 missing=()
 for p in "${packages[@]}"; do

@@ -21,3 +21,10 @@ F* next_of(const char* name, F* otherwise) noexcept {
     static const auto libcoll_next = ::libcoll::pmpi::next_of("MPI_" #name, &PMPI_##name);          \
     return libcoll_next;                                                                         \
   }())
+
+// The same for names that an MPI of the same ABI may lack (older than the headers): nobody calls them there.
+#define LIBCOLL_BELOW_IF_THERE(name)                                                                          \
+  ([]() noexcept {                                                                                            \
+    static const auto libcoll_next = ::libcoll::pmpi::next_of<decltype(PMPI_##name)>("MPI_" #name, nullptr); \
+    return libcoll_next;                                                                                      \
+  }())

@@ -45,7 +45,7 @@ int MPI_Barrier(MPI_Comm comm) {
 
 #if LIBCOLL_MPI_HAS_LARGE_COUNTS
 #define LIBCOLL_NAME(name) MPI_##name##_c
-#define LIBCOLL_DOWN(name) LIBCOLL_BELOW(name##_c)
+#define LIBCOLL_DOWN(name) LIBCOLL_BELOW_IF_THERE(name##_c)
 #define N MPI_Count
 #define D MPI_Aint
 #include "c_collectives.inc"

@@ -7,16 +7,34 @@
 #pragma GCC visibility pop
 
 #include <cstdint>
+#include <string_view>
 #include <type_traits>
 
 namespace libcoll::pmpi {
 
-#ifdef MPICH_VERSION
+#if defined(MPI_ABI_VERSION)
+inline constexpr const char* flavour = "MPI ABI";
+#elif defined(MPICH_VERSION)
 inline constexpr const char* flavour = "mpich";
 inline constexpr bool is_mpich = true;
 #else
 inline constexpr const char* flavour = "openmpi";
 inline constexpr bool is_mpich = false;
+#endif
+
+// Whether this MPI reports equal buffers as an error, before it looks at anything else: MPICH does.
+#if defined(MPI_ABI_VERSION)
+inline bool refuses_aliases() noexcept {
+  static const bool is_mpich = [] {
+    char text[MPI_MAX_LIBRARY_VERSION_STRING] = {};
+    int length = 0;
+    PMPI_Get_library_version(text, &length);
+    return std::string_view(text).starts_with("MPICH");
+  }();
+  return is_mpich;
+}
+#else
+constexpr bool refuses_aliases() noexcept { return is_mpich; }
 #endif
 
 // The functions with MPI_Count arguments came with MPI 4.

@@ -9,6 +9,10 @@ namespace libcoll::pmpi {
 // Collective over the State's members: ready, passed down for good, or to be asked again.
 void settle(State&) noexcept;
 
+// After a barrier of so many ranks: messages sent before it are there for the next MPI_Iprobe, MPI_Test or MPI_Win_test, as
+// after MPI's own barrier, which comes behind them in the same queues. A look takes one message out of MPICH's.
+void catch_up(int ranks) noexcept;
+
 // -- Communicators that the program has freed. Members may free them in any order and never wait for each other.
 void retire(Comm&&) noexcept;
 // Gives back what all members have freed.

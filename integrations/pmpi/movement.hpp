@@ -6,8 +6,7 @@
 
 namespace libcoll::pmpi {
 
-// MPICH reports equal buffers as an error, before it looks at anything else.
-inline bool refused_alias(const void* send, const void* recv, std::int64_t bytes) noexcept { return is_mpich && send == recv && bytes != 0; }
+inline bool refused_alias(const void* send, const void* recv, std::int64_t bytes) noexcept { return send == recv && bytes != 0 && refuses_aliases(); }
 
 template <class N, class Below>
 int bcast(void* buffer, N count, MPI_Datatype type, int root, MPI_Comm comm, const Below& below) noexcept {

@@ -8,17 +8,20 @@ namespace libcoll::pmpi {
 Reason Reduction::resolve(MPI_Datatype type, MPI_Op op) noexcept {
   const TypeInfo* t = type_info(type);
   if (t == nullptr) return Reason::bad_arguments;
+  int commutes = 1;
   if (const OpInfo* o = predefined_ops.find(op); o != nullptr) {
-    if ((t->operations & o->bit) == 0) return Reason::type_and_operation;
-    dtype_ = t->dtype;
-    op_ = o->op;
-    element_ = t->extent;
-    return Reason::handled;
+    if ((t->operations & o->bit) != 0) {
+      dtype_ = t->dtype;
+      op_ = o->op;
+      element_ = t->extent;
+      return Reason::handled;
+    }
+    if ((t->by_mpi & o->bit) == 0) return Reason::type_and_operation;
+  } else if (PMPI_Op_commutative(op, &commutes) != MPI_SUCCESS) {
+    return Reason::bad_arguments;
   }
-  // The program's own: elements are records of the type's extent, combined in rank order. Types with gaps would have
-  // their gaps overwritten.
-  int commutes = 0;
-  if (PMPI_Op_commutative(op, &commutes) != MPI_SUCCESS) return Reason::bad_arguments;
+  // The program's own, and types that libcoll lacks: elements are records of the type's extent, combined in rank order.
+  // Types with gaps would have their gaps overwritten.
   if (!t->gapless || t->extent == 0 || t->extent > std::numeric_limits<std::int32_t>::max()) return Reason::type_and_operation;
   element_ = t->extent;
   local_ = {type, op};
@@ -77,7 +80,7 @@ Operands::Operands(const void* send, void* recv, std::int64_t send_bytes, std::i
   const auto *s = static_cast<const std::byte*>(send), *r = static_cast<const std::byte*>(recv);
   if (s >= r + recv_bytes || r >= s + send_bytes) return;
   // One MPI calls this an error, others do what was meant.
-  bad_ = is_mpich && s == r;
+  bad_ = s == r && refuses_aliases();
   if (bad_) return;
   copy_.reset(new std::byte[static_cast<std::size_t>(send_bytes)]);
   std::memcpy(copy_.get(), send, static_cast<std::size_t>(send_bytes));

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "entry.hpp"
+#include "home.hpp"
 #include "types.hpp"
 
 namespace libcoll::pmpi {
@@ -60,7 +61,11 @@ template <class Below>
 int barrier(MPI_Comm comm, const Below& below) noexcept {
   Entry e(Coll::barrier, comm);
   if (!e) return e.down(below);
-  return e.run(0, Nothing{}, [](Comm& c) { c.barrier(); }, below);
+  const auto body = [&](Comm& c) {
+    c.barrier();
+    catch_up(e.size());
+  };
+  return e.run(0, Nothing{}, body, below);
 }
 
 template <class N, class Below>

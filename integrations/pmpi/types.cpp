@@ -20,7 +20,7 @@ constexpr std::uint32_t logical = bit(Op::land) | bit(Op::lor) | bit(Op::lxor), 
 constexpr std::uint32_t location = bit(Op::minloc) | bit(Op::maxloc);
 
 // MPI's groups of types (section "Predefined Reduction Operations"), each with what is defined on it.
-enum class Group { c_signed, c_unsigned, other_integer, floating, complex, c_bool, byte, no_reduction };
+enum class Group { c_signed, c_unsigned, other_integer, floating, complex, c_bool, fortran_logical, byte, no_reduction };
 
 std::uint32_t operations_of(Group g) {
   switch (g) {
@@ -29,7 +29,8 @@ std::uint32_t operations_of(Group g) {
     case Group::other_integer: return arithmetic | order | bitwise;  // Fortran integers, addresses and counts
     case Group::floating: return arithmetic | order;
     case Group::complex: return arithmetic;
-    case Group::c_bool: return logical;
+    case Group::c_bool:
+    case Group::fortran_logical: return logical;
     case Group::byte: return bitwise;
     case Group::no_reduction: return 0;
   }
@@ -50,6 +51,7 @@ bool find_dtype(Group g, std::int64_t bytes, DType& found) {
     case Group::complex: found = bytes == 8 ? DType::c64 : DType::c128; return bytes == 8 || bytes == 16;
     case Group::c_bool: found = DType::boolean; return bytes == 1;
     case Group::byte: found = DType::byte; return bytes == 1;
+    case Group::fortran_logical:  // what is true is the Fortran compiler's choice
     case Group::no_reduction: return false;
   }
   return false;
@@ -72,7 +74,7 @@ void learn(MPI_Datatype type, Group g) {
   if (type == MPI_DATATYPE_NULL || !measure(type, info)) return;  // this MPI was built without it
   info.predefined = true;
   info.dense = info.gapless;
-  if (find_dtype(g, info.bytes, info.dtype)) info.operations = operations_of(g);
+  (find_dtype(g, info.bytes, info.dtype) ? info.operations : info.by_mpi) = operations_of(g);
   predefined_types.insert(info);
 }
 
@@ -106,9 +108,11 @@ void learn_c_types() {
 
 void learn_fortran_types() {
   for (const MPI_Datatype t : {MPI_INTEGER, MPI_INTEGER1, MPI_INTEGER2, MPI_INTEGER4, MPI_INTEGER8}) learn(t, Group::other_integer);
-  for (const MPI_Datatype t : {MPI_REAL, MPI_DOUBLE_PRECISION, MPI_REAL4, MPI_REAL8, MPI_REAL16}) learn(t, Group::floating);
-  for (const MPI_Datatype t : {MPI_COMPLEX, MPI_DOUBLE_COMPLEX, MPI_COMPLEX8, MPI_COMPLEX16, MPI_COMPLEX32}) learn(t, Group::complex);
-  for (const MPI_Datatype t : {MPI_LOGICAL, MPI_CHARACTER}) learn(t, Group::no_reduction);
+  for (const MPI_Datatype t : {MPI_REAL, MPI_DOUBLE_PRECISION, MPI_REAL4, MPI_REAL8}) learn(t, Group::floating);
+  for (const MPI_Datatype t : {MPI_COMPLEX, MPI_DOUBLE_COMPLEX, MPI_COMPLEX8, MPI_COMPLEX16}) learn(t, Group::complex);
+  learn(MPI_LOGICAL, Group::fortran_logical);
+  // Of 16 bytes: not every MPI reduces them.
+  for (const MPI_Datatype t : {MPI_CHARACTER, MPI_REAL16, MPI_COMPLEX32}) learn(t, Group::no_reduction);
   learn_pair(MPI_2REAL, DType::f32_f32);
   learn_pair(MPI_2DOUBLE_PRECISION, DType::f64_f64);
   learn_pair(MPI_2INTEGER, DType::i32_i32);

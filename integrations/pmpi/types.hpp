@@ -14,6 +14,7 @@ struct TypeInfo {
   MPI_Datatype handle = MPI_DATATYPE_NULL;
   DType dtype = DType::byte;
   std::uint32_t operations = 0;  // bit of each Op that MPI defines on it and libcoll has
+  std::uint32_t by_mpi = 0;      // of each that libcoll lacks and MPI_Reduce_local computes
   bool predefined = false;
   bool dense = false;            // elements follow each other in memory as they do when packed
   std::int64_t bytes = 0;        // of data in an element

@@ -11,7 +11,7 @@ run() {
   local lent=$1; shift
   output=$(LIBCOLL_MPI=report "${mpirun[@]}" -n $ranks "$@" 2>&1) || fail "$*: failed"
   case "$output" in *"pmpi test: passed"*) ;; *) fail "$*: did not pass" ;; esac
-  local seen=$(printf '%s\n' "$output" | awk '$1 == "MPI_Allreduce" && $2 == "libcoll" { print $NF }')
+  local seen=$(printf '%s\n' "$output" | awk '$1 == "MPI_Allreduce" && $2 == "libcoll" { print $6 }')
   [ "$seen" = "$lent" ] || fail "$*: $seen buffers were lent, not $lent"
 }
 says() { case "$output" in *"$1"*) ;; *) fail "no \"$1\"" ;; esac; }

@@ -58,17 +58,28 @@ void fill(Bytes& b, MPI_Datatype type, std::size_t extent, int count, int salt, 
   }
 }
 
+// What a long double leaves in its padding is nobody's.
+void blank_padding(Bytes& b, MPI_Datatype type) {
+  if (!is_one_of(type, {MPI_LONG_DOUBLE, MPI_C_LONG_DOUBLE_COMPLEX})) return;
+  for (std::size_t i = 0; i < b.size(); ++i)
+    if (i % sizeof(long double) >= 10) b[i] = 0;
+}
+
 // Runs it by MPI_X and PMPI_X into equal buffers and compares codes, then all bytes. True if the MPI has it.
+MPI_Datatype compared = MPI_DATATYPE_NULL;
 template <class Ours, class Mpis>
 bool compare(const std::string& what, const Bytes& before, const Ours& ours, const Mpis& mpis) {
   Bytes a = before, b = before;
   const int right = mpis(b.data()), got = ours(a.data());
   require(class_of(got) == class_of(right), what + ": error class " + std::to_string(class_of(got)) + ", MPI's is " + std::to_string(class_of(right)));
+  blank_padding(a, compared);
+  blank_padding(b, compared);
   if (right == MPI_SUCCESS) require_equal(a, b, what);
   return right == MPI_SUCCESS;
 }
 
 void check_pair(const Named& t, const NamedOp& o, int count) {
+  compared = t.type;
   MPI_Aint lower = 0, extent_of_type = 0;
   MPI_Type_get_extent(t.type, &lower, &extent_of_type);
   const auto extent = static_cast<std::size_t>(extent_of_type);
