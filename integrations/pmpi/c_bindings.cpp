@@ -29,6 +29,27 @@ int MPI_Free_mem(void* memory) {
   return free_memory(memory) ? MPI_SUCCESS : LIBCOLL_BELOW(Free_mem)(memory);
 }
 
+// Windows are MPI's; barriers must know of them.
+int MPI_Win_create(void* base, MPI_Aint bytes, int unit, MPI_Info info, MPI_Comm comm, MPI_Win* window) {
+  one_sided = true;
+  return LIBCOLL_BELOW(Win_create)(base, bytes, unit, info, comm, window);
+}
+
+int MPI_Win_create_dynamic(MPI_Info info, MPI_Comm comm, MPI_Win* window) {
+  one_sided = true;
+  return LIBCOLL_BELOW(Win_create_dynamic)(info, comm, window);
+}
+
+int MPI_Win_allocate(MPI_Aint bytes, int unit, MPI_Info info, MPI_Comm comm, void* base, MPI_Win* window) {
+  one_sided = true;
+  return LIBCOLL_BELOW(Win_allocate)(bytes, unit, info, comm, base, window);
+}
+
+int MPI_Win_allocate_shared(MPI_Aint bytes, int unit, MPI_Info info, MPI_Comm comm, void* base, MPI_Win* window) {
+  one_sided = true;
+  return LIBCOLL_BELOW(Win_allocate_shared)(bytes, unit, info, comm, base, window);
+}
+
 int MPI_Barrier(MPI_Comm comm) {
   return barrier(comm, [&] { return LIBCOLL_BELOW(Barrier)(comm); });
 }

@@ -1,7 +1,6 @@
 #include "home.hpp"
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -11,7 +10,6 @@
 #include <mutex>
 
 #include "memory.hpp"
-#include "report.hpp"
 #include "settings.hpp"
 
 namespace libcoll::pmpi {
@@ -170,19 +168,8 @@ void sweep() noexcept {
   }
 }
 
+std::atomic<bool> one_sided{false};
 void catch_up(int ranks) noexcept {
-  // Nobody has sent anything in MPI and reached a barrier in so short a time since the last look: a loop of barriers pays
-  // for one look in many.
-#if defined(__x86_64__)
-  constexpr std::uint64_t recent = 4096;  // cycles
-  const std::uint64_t now = __builtin_ia32_rdtsc();
-#else
-  constexpr std::uint64_t recent = 2000;  // ns
-  const std::uint64_t now = clock_ns();
-#endif
-  static std::atomic<std::uint64_t> last{0};
-  if (now - last.load(std::memory_order_relaxed) < recent) return;
-  last.store(now, std::memory_order_relaxed);
   constexpr int most = 8;
   for (int looks = std::min(ranks, most); looks > 0; --looks) progress_mpi();
 }

@@ -2,6 +2,8 @@
 // What every other communicator is made from, among its members only.
 #pragma once
 
+#include <atomic>
+
 #include "state.hpp"
 
 namespace libcoll::pmpi {
@@ -9,8 +11,10 @@ namespace libcoll::pmpi {
 // Collective over the State's members: ready, passed down for good, or to be asked again.
 void settle(State&) noexcept;
 
-// After a barrier of so many ranks: messages sent before it are there for the next MPI_Iprobe, MPI_Test or MPI_Win_test, as
-// after MPI's own barrier, which comes behind them in the same queues. A look takes one message out of MPICH's.
+// Whether the program has made a window. Then, after a barrier of so many ranks, what was sent before it is there for the
+// next MPI_Win_test, as after MPI's own barrier, which comes behind it in the same queues. A look takes one message out of
+// MPICH's, and costs as much as the barrier.
+extern std::atomic<bool> one_sided;
 void catch_up(int ranks) noexcept;
 
 // -- Communicators that the program has freed. Members may free them in any order and never wait for each other.

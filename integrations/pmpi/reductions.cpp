@@ -16,7 +16,8 @@ Reason Reduction::resolve(MPI_Datatype type, MPI_Op op) noexcept {
       element_ = t->extent;
       return Reason::handled;
     }
-    if ((t->by_mpi & o->bit) == 0) return Reason::type_and_operation;
+    // To compare, the MPI would be set against itself, in another order of rounding.
+    if ((t->by_mpi & o->bit) == 0 || mode() == Mode::compare) return Reason::type_and_operation;
   } else if (PMPI_Op_commutative(op, &commutes) != MPI_SUCCESS) {
     return Reason::bad_arguments;
   }
@@ -47,6 +48,7 @@ Reason reduce_here(const void* in, void* inout, std::int64_t count, MPI_Datatype
   if (predefined_ops.find(op) == nullptr) return Reason::type_and_operation;
   Reduction r;
   if (const Reason why = r.resolve(type, op); why != Reason::handled) return why;
+  if (!r.is_ours()) return Reason::type_and_operation;
   const auto a = reinterpret_cast<std::uintptr_t>(in), b = reinterpret_cast<std::uintptr_t>(inout);
   const auto bytes = static_cast<std::uintptr_t>(r.bytes(count));
   if (count <= 0 || a == 0 || b == 0 || is_in_place_here(in) || is_in_place_here(inout) || (a < b + bytes && b < a + bytes)) return Reason::bad_arguments;

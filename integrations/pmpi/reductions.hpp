@@ -17,8 +17,10 @@ class Reduction {
  public:
   // handled, or why not.
   Reason resolve(MPI_Datatype type, MPI_Op op) noexcept;
+  // By libcoll's kernels, not by MPI_Reduce_local.
+  bool is_ours() const noexcept { return custom_.function == nullptr; }
   DType dtype() const noexcept { return dtype_; }
-  ReduceOp op() const noexcept { return custom_.function != nullptr ? ReduceOp(custom_) : ReduceOp(op_); }
+  ReduceOp op() const noexcept { return is_ours() ? ReduceOp(op_) : ReduceOp(custom_); }
   std::int64_t bytes(std::int64_t count) const noexcept { return count * element_; }
 
  private:
@@ -63,7 +65,7 @@ int barrier(MPI_Comm comm, const Below& below) noexcept {
   if (!e) return e.down(below);
   const auto body = [&](Comm& c) {
     c.barrier();
-    catch_up(e.size());
+    if (one_sided.load(std::memory_order_relaxed)) [[unlikely]] catch_up(e.size());
   };
   return e.run(0, Nothing{}, body, below);
 }

@@ -183,7 +183,11 @@ void check_progress() {
 // What was sent before a barrier is there after it, at the first look: MPI does not promise it, but programs count on it.
 void check_seen_after_barrier() {
   const int me = rank_of(), n = size_of();
-  if (n < 2) return;
+  MPI_Comm host;
+  MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &host);
+  const bool one_host = size_of(host) == n;
+  MPI_Comm_free(&host);
+  if (n < 2 || !one_host) return;  // between hosts MPI's messages and ours take different ways
   int memory = 0;
   MPI_Win window;
   MPI_Win_create(&memory, sizeof memory, 1, MPI_INFO_NULL, MPI_COMM_WORLD, &window);

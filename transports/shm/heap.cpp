@@ -34,7 +34,7 @@ std::uint64_t default_arena() {
   std::uint64_t bytes = std::min(pages * page_bytes, max_arena);
   rlimit limit{};
   if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY) bytes = std::min<std::uint64_t>(bytes, limit.rlim_cur);
-  return bytes;
+  return bytes / granule * granule;  // never beyond the limit: that is a signal
 }
 
 }  // namespace

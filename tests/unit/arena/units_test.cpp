@@ -78,10 +78,10 @@ TEST(Units, GrowsOnlyIntoFreeNeighbours) {
   Books b(64);
   const Index a = b.units.take(4).first, c = b.units.take(4).first;
   EXPECT_FALSE(b.units.grow(a, 5));
-  EXPECT_TRUE(b.units.grow(c, 55));
-  EXPECT_FALSE(b.units.grow(c, 56)) << "the arena ends";
+  EXPECT_TRUE(b.units.grow(c, 59));
+  EXPECT_FALSE(b.units.grow(c, 60)) << "the arena ends";
   b.units.shrink(c, 1);
-  EXPECT_EQ(b.units.dirty(), 54u);
+  EXPECT_EQ(b.units.dirty(), 58u);
   EXPECT_EQ(b.units.used(), 5u);
   EXPECT_TRUE(b.units.grow(c, 2)) << "into what it has just given back";
 }
