@@ -22,6 +22,7 @@ void* realloc(void* p, size_t n) { return __libc_realloc(p, n); }
 void* memalign(size_t align, size_t n) { return __libc_memalign(align, n); }
 void* aligned_alloc(size_t align, size_t n) { return __libc_memalign(align, n); }
 int posix_memalign(void** p, size_t align, size_t n) {
+  if (align < sizeof(void*) || (align & (align - 1)) != 0) return EINVAL;
   void* block = __libc_memalign(align, n);
   if (block == NULL) return ENOMEM;
   *p = block;
