@@ -61,7 +61,8 @@ class UcxMessenger final : public Messenger {
     ucp_ep_h ep = nullptr;
     std::string why;                           // of departed and failed
     ucs_status_t failing = UCS_OK;             // what the error handler was told
-    bool told = false;                         // the peer, that the connection is made on this side
+    bool flushed = false;                      // the connection is made on this side
+    bool told = false;                         // the peer, of that
     bool heard = false;                        // the same of it
     bool linked = false;                       // both
     Entry* held = nullptr;                     // transfers that are over but for that
@@ -114,6 +115,7 @@ class UcxMessenger final : public Messenger {
   // True if there is an endpoint afterwards.
   bool connect(Peer&);
   void begin_link(Peer&);
+  void link_flushed(Peer&);
   void link_told(Peer&);
   void look_for_link(Peer&);
   void settle_links();

@@ -62,13 +62,18 @@ void UcxMessenger::begin_link(Peer& p) {
   param.op_attr_mask = UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA;
   param.cb.send = on_link_flushed;
   param.user_data = &p;
-  if (!UCS_PTR_IS_PTR(ucp_ep_flush_nbx(p.ep, &param))) linking_.push_back(p.rank);
+  if (!UCS_PTR_IS_PTR(ucp_ep_flush_nbx(p.ep, &param))) link_flushed(p);
 }
 
-void UcxMessenger::on_link_flushed(void* request, ucs_status_t, void* peer) {
+void UcxMessenger::on_link_flushed(void* request, ucs_status_t status, void* peer) {
   auto& p = *static_cast<Peer*>(peer);
   ucp_request_free(request);
-  p.owner->linking_.push_back(p.rank);
+  if (status == UCS_OK) p.owner->link_flushed(p);
+}
+
+void UcxMessenger::link_flushed(Peer& p) {
+  p.flushed = true;
+  linking_.push_back(p.rank);
 }
 
 void UcxMessenger::link_told(Peer& p) {
@@ -86,8 +91,8 @@ void UcxMessenger::settle_links() {
     Peer& p = peer(linking_.back());
     linking_.pop_back();
     if (std::string why; !usable(p.rank, why) || p.failing != UCS_OK) continue;
-    if (p.ep == nullptr) connect(p);  // it heard before it had anything to say
-    else send_control(p, Header::linked, {});
+    if (p.state == Peer::State::unused) connect(p);  // heard before this rank had anything to say
+    else if (p.flushed) send_control(p, Header::linked, {});
   }
 }
 

@@ -250,7 +250,7 @@ ucs_status_t UcxMessenger::control_arrived(const Header& h) {
     look_for_end(p);
   } else if (h.kind == Header::linked) {
     p.heard = true;
-    if (p.ep == nullptr) linking_.push_back(p.rank);
+    if (p.state == Peer::State::unused) linking_.push_back(p.rank);
     look_for_link(p);
   } else if (h.kind == Header::goodbye_seen) {
     p.knows_we_leave = true;
