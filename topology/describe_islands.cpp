@@ -16,7 +16,9 @@ class Describer {
       : machines_(machines), islands_(islands), rails_(rails) {}
 
   std::string run() const {
-    std::string out = draw(islands()) + draw(bridges()) + draw(rails());
+    std::string out = draw(islands()) + draw(bridges());
+    if (const TextTree t = cpu_links(); !t.children.empty()) out += draw(t);
+    out += draw(rails());
     if (!islands_.unknown.empty()) out += draw(unplaced("no island known", islands_.unknown));
     if (!islands_.demoted.empty()) out += draw(unplaced("demoted", islands_.demoted));
     return out + reports();
@@ -49,18 +51,21 @@ class Describer {
     return all;
   }
 
+  // " by mlx5_0 (PIX, 50 GB/s)"; nothing where there is no NIC.
   std::string nic_text(int gpu) const {
     const NicChoice& c = rails_.nic_of[static_cast<std::size_t>(gpu)];
-    if (c.nic < 0) return "no NIC";
+    if (c.nic < 0) return "";
     const Node& n = machine(ref(gpu).host).nodes[static_cast<std::size_t>(c.nic)];
     const std::string nic = !n.name.empty() ? n.name : !n.bus_id.empty() ? "NIC at " + n.bus_id : "NIC";
-    const std::string speed = n.mb_per_s == 0 ? "" : fmt::format(", {} GB/s", static_cast<double>(n.mb_per_s) / 1000);
-    return fmt::format("{} ({}{})", nic, name_of(c.path), speed);
+    const std::string speed = n.mb_per_s == 0 ? "" : fmt::format(", {} GB/s", gb(n.mb_per_s));
+    return fmt::format(" by {} ({}{})", nic, name_of(c.path), speed);
   }
+
+  static double gb(std::uint64_t mb) { return static_cast<double>(mb) / 1000; }
 
   static std::string link_text(int links, std::uint64_t mb_per_s) {
     std::string s = links != 0 ? plural(links, "link", "links") : "";
-    if (mb_per_s != 0) s += fmt::format("{}{} GB/s", s.empty() ? "" : ", ", static_cast<double>(mb_per_s) / 1000);
+    if (mb_per_s != 0) s += fmt::format("{}{} GB/s", s.empty() ? "" : ", ", gb(mb_per_s));
     return s;
   }
 
@@ -77,28 +82,55 @@ class Describer {
     return t;
   }
 
-  // What each of them has towards the others, if it is the same for all.
+  // What each of them has towards the others.
   std::string per_gpu(const std::vector<int>& gpus) const {
     if (gpus.size() == 1) return "";
-    std::string text;
+    int fewest = max_links, most = 0;
+    std::uint64_t lowest = UINT64_MAX, highest = 0;
     for (const int g : gpus) {
-      const Machine& m = machine(ref(g).host);
-      int links = 0;
-      std::uint64_t mb = 0;
-      for (const Edge& e : m.edges) {
-        if (e.kind != EdgeKind::nvlink || (e.a != ref(g).node && e.b != ref(g).node)) continue;
-        const int other = e.a + e.b - ref(g).node;
-        const NodeKind kind = m.nodes[static_cast<std::size_t>(other)].kind;
-        const bool is_inside = kind == NodeKind::nvswitch || (kind == NodeKind::gpu && holds(gpus, ref(g).host, other));
-        if (!is_inside) continue;
-        links += e.links;
-        mb += e.mb_per_s;
-      }
-      const std::string here = link_text(links, mb);
-      if (!text.empty() && here != text) return "";
-      text = here;
+      const Edge all = sum_of(g, [&](const Edge& e, int other) {
+        return e.kind == EdgeKind::nvlink && (node(g, other).kind == NodeKind::nvswitch || holds(gpus, ref(g).host, other));
+      });
+      fewest = std::min(fewest, all.links);
+      most = std::max(most, all.links);
+      lowest = std::min(lowest, all.mb_per_s);
+      highest = std::max(highest, all.mb_per_s);
     }
-    return text.empty() ? "" : fmt::format(" ({} each)", text);
+    if (most == 0 && highest == 0) return "";
+    if (fewest == most && lowest == highest) return fmt::format(" ({} each)", link_text(most, highest));
+    if (most == 0) return fmt::format(" ({} to {} GB/s each)", gb(lowest), gb(highest));
+    return fmt::format(" ({} to {} links each)", fewest, most);
+  }
+
+  template <class Wanted>
+  Edge sum_of(int gpu, Wanted wanted) const {
+    Edge sum;
+    for (const Edge& e : machine(ref(gpu).host).edges) {
+      if ((e.a != ref(gpu).node && e.b != ref(gpu).node) || !wanted(e, e.a + e.b - ref(gpu).node)) continue;
+      sum.links += e.links;
+      sum.mb_per_s += e.mb_per_s;
+    }
+    return sum;
+  }
+
+  const Node& node(int gpu, int index) const { return machine(ref(gpu).host).nodes[static_cast<std::size_t>(index)]; }
+
+  // NVLinks and C2C between GPUs and their CPU.
+  TextTree cpu_links() const {
+    std::vector<std::pair<std::string, std::vector<int>>> groups;
+    for (const EdgeKind kind : {EdgeKind::nvlink, EdgeKind::c2c})
+      for (int g = 0; g < static_cast<int>(islands_.gpus.size()); ++g) {
+        const Edge sum = sum_of(g, [&](const Edge& e, int other) { return e.kind == kind && !is_device(node(g, other).kind); });
+        if (sum.links == 0 && sum.mb_per_s == 0) continue;
+        const std::string text =
+            fmt::format("{} ({})", kind == EdgeKind::c2c ? "C2C" : "NVLink", link_text(sum.links, sum.mb_per_s));
+        const auto same = std::find_if(groups.begin(), groups.end(), [&](const auto& p) { return p.first == text; });
+        if (same != groups.end()) same->second.push_back(g);
+        else groups.push_back({text, {g}});
+      }
+    TextTree t{"to the CPU", {}};
+    for (const auto& [text, gpus] : groups) t.children.push_back({names(gpus) + ": " + text, {}});
+    return t;
   }
 
   bool holds(const std::vector<int>& gpus, int host, int node) const {
@@ -123,7 +155,7 @@ class Describer {
         by_nic.back().second.push_back(g);
       }
       TextTree rail{fmt::format("rail {}", r), {}};
-      for (const auto& [nic, members] : by_nic) rail.children.push_back({names(members) + " by " + nic, {}});
+      for (const auto& [nic, members] : by_nic) rail.children.push_back({names(members) + nic, {}});
       if (rail.children.size() == 1) rail = {rail.text + ": " + rail.children[0].text, {}};
       t.children.push_back(std::move(rail));
     }
@@ -132,7 +164,7 @@ class Describer {
 
   TextTree unplaced(const char* title, const std::vector<int>& gpus) const {
     TextTree t{title, {}};
-    for (const int g : gpus) t.children.push_back({name(g) + " by " + nic_text(g), {}});
+    for (const int g : gpus) t.children.push_back({name(g) + nic_text(g), {}});
     return t;
   }
 

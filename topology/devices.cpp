@@ -43,8 +43,10 @@ std::vector<std::size_t> fold_nics(const std::vector<Device>& devices) {
   return stands_for;
 }
 
+// By number, else by PCI address, as NVML numbers GPUs.
 auto order_key(const Device& d) {
-  return std::tuple(d.kind, d.os_index < 0, d.os_index);
+  const PciAddress at = parse_pci_address(d.bus_id).value_or(PciAddress{});
+  return std::tuple(d.kind, d.os_index < 0, d.os_index, at.domain, at.bus, at.device, at.function);
 }
 
 Node to_node(const Device& d) {
@@ -78,7 +80,7 @@ std::optional<NodeKind> device_kind(std::uint32_t pci_class, std::uint32_t vendo
     case 0x0380:
     case 0x1200: return vendor == amd ? std::optional(NodeKind::gpu) : std::nullopt;
     // Plain VGA controllers are mostly the display of a service processor.
-    case 0x0300: return vendor == nvidia || vendor == amd ? std::optional(NodeKind::gpu) : std::nullopt;
+    case 0x0300: return vendor == nvidia ? std::optional(NodeKind::gpu) : std::nullopt;
     case 0x0680: return vendor == nvidia ? std::optional(NodeKind::nvswitch) : std::nullopt;
     default: return std::nullopt;
   }

@@ -2,6 +2,7 @@
 // PCI devices and their system names is read here, and so is the matrix of NVLink bandwidths.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 #include <map>
 
@@ -13,6 +14,7 @@ namespace libcoll::topo {
 namespace {
 
 constexpr std::size_t max_objects = 1024;  // of a matrix
+constexpr std::uint32_t class_vga = 0x0300;
 
 std::vector<std::string_view> words_of(std::string_view text) {
   std::vector<std::string_view> words;
@@ -94,7 +96,10 @@ class Importer {
       throw BadXml(e, fmt::format("pci_busid=\"{}\" is not a PCI address", bus_id.substr(0, 40)));
     const auto pci_class = static_cast<std::uint32_t>(number(e, std::string_view(text).substr(0, 4), 0xffff, 16));
     const auto vendor = static_cast<std::uint32_t>(number(e, std::string_view(text).substr(6, 4), 0xffff, 16));
-    const auto kind = device_kind(pci_class << 8, vendor);
+    auto kind = device_kind(pci_class << 8, vendor);
+    // The class of a device that is powered down reads as 0; NVML knew better.
+    if (e.get("subtype") == "NVSwitch") kind = NodeKind::nvswitch;
+    if (!kind && pci_class == class_vga && is_coprocessor(e)) kind = NodeKind::gpu;
     if (!kind) return;
     if (devices_.size() == max_devices) throw BadXml(e, "too many devices");
     Device d;
@@ -109,6 +114,13 @@ class Importer {
     remember(e);
     for (const XmlElement& os : e.children) read_os_device(os, d);
     devices_.push_back(std::move(d));
+  }
+
+  // A display controller that CUDA, OpenCL or Level Zero can compute on.
+  static bool is_coprocessor(const XmlElement& pci) {
+    constexpr std::string_view coprocessor = "5";
+    return std::any_of(pci.children.begin(), pci.children.end(),
+                       [&](const XmlElement& os) { return os.get("type") == "OSDev" && os.get("osdev_type") == coprocessor; });
   }
 
   void read_os_device(const XmlElement& os, Device& d) {
@@ -153,10 +165,14 @@ class Importer {
       for (std::size_t j = 0; j < nodes.size(); ++j) {
         const std::uint64_t mb = values[i * nodes.size() + j];
         // What it says of an object and itself is a constant of no meaning.
-        if (mb == 0 || i == j || nodes[i] < 0 || nodes[j] < 0 || nodes[i] == nodes[j]) continue;
-        const auto is_gpu = [&](int n) { return m_.nodes[static_cast<std::size_t>(n)].kind == NodeKind::gpu; };
+        if (mb == 0 || i == j || nodes[i] < 0 || nodes[i] == nodes[j]) continue;
         // A link to a switch or CPU is told by both; the GPU's word counts.
-        if (is_gpu(nodes[i]) && is_joinable(nodes[j])) links.add(EdgeKind::nvlink, nodes[i], nodes[j], 0, mb);
+        Node& from = m_.nodes[static_cast<std::size_t>(nodes[i])];
+        if (from.kind != NodeKind::gpu) continue;
+        if (nodes[j] >= 0 && is_joinable(nodes[j]))
+          links.add(EdgeKind::nvlink, nodes[i], nodes[j], 0, mb);
+        else
+          from.links_elsewhere = std::min(from.links_elsewhere + 1, max_links);
       }
   }
 

@@ -103,12 +103,12 @@ class Finder {
   void report_hosts() {
     for (std::size_t h = 0; h < machines_.size(); ++h) {
       const Machine& m = machines_[h];
-      const std::string host = machines_.size() == 1 ? "" : host_name(machines_, static_cast<int>(h)) + ": ";
+      const std::string host = machines_.size() == 1 ? "this machine " : host_name(machines_, static_cast<int>(h)) + " ";
       const int gpus = m.count(NodeKind::gpu);
       if (gpus == 0)
-        report(host + (m.count(NodeKind::nic) == 0 ? "neither GPUs nor NICs" : "no GPUs"));
+        report(host + (m.count(NodeKind::nic) == 0 ? "shows neither GPUs nor NICs" : "shows no GPUs"));
       else if (!m.knows_nvlinks)
-        report(fmt::format("{}nothing is known of NVLinks: {} left out of the islands", host,
+        report(fmt::format("{}does not tell its NVLinks: {} left out of the islands", host,
                            plural(gpus, "GPU is", "GPUs are")));
     }
     for (int g = 0; g < count(); ++g)
@@ -159,8 +159,8 @@ class Finder {
   }
 
   // A GPU with links to what the source does not show is not short of links.
-  bool is_short(int g, const Links& siblings) const {
-    return total_[static_cast<std::size_t>(g)] < siblings && node_of(g).links_elsewhere == 0;
+  bool is_short(int g, const std::vector<Links>& links, const Links& siblings) const {
+    return links[static_cast<std::size_t>(g)] < siblings && node_of(g).links_elsewhere == 0;
   }
 
   void demote(int g, const Links& has, const Links& siblings) {
@@ -186,7 +186,7 @@ class Finder {
     }
     const Links siblings = usual(gpus, total_);
     for (const int g : gpus)
-      if (is_short(g, siblings))
+      if (is_short(g, total_, siblings))
         report(fmt::format("{}: {}, its siblings have {}", name(g), text_of(total_[static_cast<std::size_t>(g)]), text_of(siblings)));
   }
 
@@ -206,8 +206,8 @@ class Finder {
     if (!std::all_of(gpus.begin(), gpus.end(), is_at_switch)) return;
     const Links siblings = usual(gpus, to_switch_);
     for (const int g : gpus)
-      if (to_switch_[static_cast<std::size_t>(g)] < siblings) demote(g, to_switch_[static_cast<std::size_t>(g)], siblings);
-    std::erase_if(gpus, [&](int g) { return to_switch_[static_cast<std::size_t>(g)] < siblings; });
+      if (is_short(g, to_switch_, siblings)) demote(g, to_switch_[static_cast<std::size_t>(g)], siblings);
+    std::erase_if(gpus, [&](int g) { return is_short(g, to_switch_, siblings); });
   }
 
   // Whether taking out up to a quarter of the GPUs, all of them short of links, leaves one island.
@@ -215,7 +215,7 @@ class Finder {
     const Links siblings = usual(gpus, total_);
     std::vector<int> kept = gpus, poor;
     for (const int g : gpus)
-      if (is_short(g, siblings)) poor.push_back(g);
+      if (is_short(g, total_, siblings)) poor.push_back(g);
     std::stable_sort(poor.begin(), poor.end(), [&](int a, int b) {
       const Links &x = total_[static_cast<std::size_t>(a)], &y = total_[static_cast<std::size_t>(b)];
       return x < y || (!(y < x) && a > b);

@@ -17,14 +17,27 @@ PathClass path_between(const Machine& m, int a, int b) {
   return PathClass::unknown;
 }
 
+// Nodes of the NICs worth using.
+std::vector<int> usable_nics(const Machine& m) {
+  std::uint64_t fastest = 0;
+  for (const Node& n : m.nodes)
+    if (n.kind == NodeKind::nic) fastest = std::max(fastest, n.mb_per_s);
+  std::vector<int> nics;
+  for (std::size_t i = 0; i < m.nodes.size(); ++i)
+    if (const Node& n = m.nodes[i]; n.kind == NodeKind::nic && (n.mb_per_s == 0 || n.mb_per_s * 2 >= fastest))
+      nics.push_back(static_cast<int>(i));
+  return nics;
+}
+
 std::vector<NicChoice> choose_nics(std::span<const Machine> machines, const Islands& islands) {
   std::map<std::pair<int, int>, int> taken;  // (host, NIC) -> GPUs
+  std::vector<std::vector<int>> nics;  // by host
+  for (const Machine& m : machines) nics.push_back(usable_nics(m));
   std::vector<NicChoice> choices;
   for (const GpuRef gpu : islands.gpus) {
     const Machine& m = machines[static_cast<std::size_t>(gpu.host)];
     NicChoice best;
-    for (int n = 0; n < static_cast<int>(m.nodes.size()); ++n) {
-      if (m.nodes[static_cast<std::size_t>(n)].kind != NodeKind::nic) continue;
+    for (const int n : nics[static_cast<std::size_t>(gpu.host)]) {
       const PathClass path = path_between(m, gpu.node, n);
       if (best.nic < 0 || std::pair(path, taken[{gpu.host, n}]) < std::pair(best.path, taken[{gpu.host, best.nic}]))
         best = {n, path};
@@ -63,9 +76,12 @@ void report_nics(std::span<const Machine> machines, Rails& rails) {
   if (far > 0)
     rails.reports.push_back(plural(far, "GPU has no NIC on its side", "GPUs have no NIC on their side") + " of the machine");
   for (std::size_t h = 0; h < machines.size(); ++h) {
-    const int gpus = machines[h].count(NodeKind::gpu), nics = machines[h].count(NodeKind::nic);
+    const int gpus = machines[h].count(NodeKind::gpu);
+    const int nics = static_cast<int>(usable_nics(machines[h]).size()), slow = machines[h].count(NodeKind::nic) - nics;
     const std::string host = machines.size() == 1 ? "" : host_name(machines, static_cast<int>(h)) + ": ";
     if (gpus > 0 && nics == 0) rails.reports.push_back(host + "no NICs shown");
+    if (gpus > 0 && slow > 0)
+      rails.reports.push_back(host + plural(slow, "NIC", "NICs") + " left out, slower than half of the fastest");
     if (nics > 0 && nics < gpus)
       rails.reports.push_back(fmt::format("{}{} for {} GPUs: rails share them", host, plural(nics, "NIC", "NICs"), gpus));
   }

@@ -26,8 +26,9 @@ struct Rails {
 };
 
 // Each GPU, in order, takes the nearest NIC of its host by path class; of those equally near, the one
-// that fewest GPUs have taken, the first in the machine of those. One rule on all hosts, so that equal
-// hosts have equal rails.
+// that fewest GPUs have taken, the first in the machine of those. NICs that are known to be slower than
+// half of the host's fastest (the service network) are left out. One rule on all hosts, so that equal hosts
+// have equal rails.
 Rails find_rails(std::span<const Machine>, const Islands&);
 
 }  // namespace libcoll::topo

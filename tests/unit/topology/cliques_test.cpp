@@ -41,7 +41,7 @@ TEST(Cliques, UnbalancedCompleteGraphIsParted) {
 TEST(Cliques, EqualPartingsAreToldApartByTheirBridges) {
   // A ladder of three rungs. The rungs as pairs leave two rows of three, of which one has no bridge each.
   WeightedGraph g(6);
-  for (const auto [a, b] : {std::pair{0, 1}, {2, 3}, {4, 5}, {0, 2}, {2, 4}, {1, 3}, {3, 5}}) g.set(a, b, 1);
+  for (const auto& [a, b] : {std::pair{0, 1}, {2, 3}, {4, 5}, {0, 2}, {2, 4}, {1, 3}, {3, 5}}) g.set(a, b, 1);
   EXPECT_EQ(best_cliques(g), (Parts{{0, 1}, {2, 4}, {3, 5}}));
 }
 
@@ -67,12 +67,14 @@ TEST(Cliques, NothingIsBetter) {
       }
       return std::tuple(same > 1 ? same : 0, squares, weight_inside(g, parts));
     };
-    auto most = rank(best_cliques(g));
+    const auto most = rank(best_cliques(g));
     for (const auto& part : best_cliques(g)) EXPECT_TRUE(is_clique(part));
     Parts parts;
     const auto visit = [&](auto&& self, int v) -> void {
       if (v == n) {
-        if (std::all_of(parts.begin(), parts.end(), is_clique)) EXPECT_LE(rank(parts), most);
+        if (std::all_of(parts.begin(), parts.end(), is_clique)) {
+          EXPECT_LE(rank(parts), most);
+        }
         return;
       }
       for (std::size_t i = 0; i <= parts.size(); ++i) {
