@@ -75,14 +75,17 @@ class Search {
   }
 
  private:
-  const std::vector<Clique>& from(Set set) const { return cliques_[static_cast<std::size_t>(std::countr_zero(set))]; }
+  const std::vector<Clique>& from(Set set) const {
+    return cliques_[static_cast<std::size_t>(std::countr_zero(set))];
+  }
   std::vector<std::vector<Clique>> cliques_;
   std::vector<std::int64_t> best_;
 };
 
 std::vector<std::vector<Clique>> of_size(const std::vector<std::vector<Clique>>& cliques, int size) {
   auto kept = cliques;
-  for (auto& list : kept) std::erase_if(list, [&](const Clique& c) { return std::popcount(c.members) != size; });
+  for (auto& list : kept)
+    std::erase_if(list, [&](const Clique& c) { return std::popcount(c.members) != size; });
   return kept;
 }
 
@@ -104,7 +107,8 @@ class Matching {
     for (const Set part : parts)
       for (const int a : to_vector(part))
         for (int b = 0; b < g.size(); ++b)
-          if (g.at(a, b) != 0 && (part >> b & 1) == 0) neighbours_[static_cast<std::size_t>(a)] |= Set{1} << b;
+          if (g.at(a, b) != 0 && (part >> b & 1) == 0)
+            neighbours_[static_cast<std::size_t>(a)] |= Set{1} << b;
   }
   int size(Set set) {
     if (set == 0) return 0;
@@ -146,7 +150,8 @@ bool WeightedGraph::is_balanced() const {
 WeightedGraph WeightedGraph::subgraph(const std::vector<int>& vertices) const {
   WeightedGraph g(static_cast<int>(vertices.size()));
   for (std::size_t a = 0; a < vertices.size(); ++a)
-    for (std::size_t b = 0; b < a; ++b) g.set(static_cast<int>(a), static_cast<int>(b), at(vertices[a], vertices[b]));
+    for (std::size_t b = 0; b < a; ++b)
+      g.set(static_cast<int>(a), static_cast<int>(b), at(vertices[a], vertices[b]));
   return g;
 }
 

@@ -9,7 +9,8 @@ namespace libcoll::topo {
 // Undirected; weight 0 is no edge.
 class WeightedGraph {
  public:
-  explicit WeightedGraph(int n) : n_(n), weights_(static_cast<std::size_t>(n) * static_cast<std::size_t>(n)) {}
+  explicit WeightedGraph(int n)
+      : n_(n), weights_(static_cast<std::size_t>(n) * static_cast<std::size_t>(n)) {}
   int size() const noexcept { return n_; }
   std::uint64_t at(int a, int b) const { return weights_[index(a, b)]; }
   void set(int a, int b, std::uint64_t weight) { weights_[index(a, b)] = weights_[index(b, a)] = weight; }

@@ -37,15 +37,19 @@ class Describer {
     for (auto& [host, labels] : by_host) {
       std::sort(labels.begin(), labels.end());
       const std::string text = (labels.size() == 1 ? "GPU " : "GPUs ") + format_ranges(labels);
-      const auto same = std::find_if(phrases.begin(), phrases.end(), [&](const auto& p) { return p.first == text; });
-      if (same != phrases.end()) same->second.push_back(host);
-      else phrases.push_back({text, {host}});
+      const auto same =
+          std::find_if(phrases.begin(), phrases.end(), [&](const auto& p) { return p.first == text; });
+      if (same != phrases.end())
+        same->second.push_back(host);
+      else
+        phrases.push_back({text, {host}});
     }
     std::string all;
     for (const auto& [text, hosts] : phrases) {
       all += (all.empty() ? "" : ", ") + text;
       if (machines_.size() == 1) continue;
-      all += hosts.size() > 2 ? fmt::format(" on each of {} hosts", hosts.size()) : " of " + host_name(machines_, hosts[0]);
+      all += hosts.size() > 2 ? fmt::format(" on each of {} hosts", hosts.size())
+                              : " of " + host_name(machines_, hosts[0]);
       if (hosts.size() == 2) all += " and of " + host_name(machines_, hosts[1]);
     }
     return all;
@@ -70,10 +74,11 @@ class Describer {
   }
 
   TextTree islands() const {
-    TextTree t{fmt::format("{} on {}, {}", plural(static_cast<long long>(islands_.gpus.size()), "GPU", "GPUs"),
-                           plural(static_cast<long long>(machines_.size()), "host", "hosts"),
-                           plural(static_cast<long long>(islands_.islands.size()), "island", "islands")),
-               {}};
+    TextTree t{
+        fmt::format("{} on {}, {}", plural(static_cast<long long>(islands_.gpus.size()), "GPU", "GPUs"),
+                    plural(static_cast<long long>(machines_.size()), "host", "hosts"),
+                    plural(static_cast<long long>(islands_.islands.size()), "island", "islands")),
+        {}};
     for (std::size_t i = 0; i < islands_.islands.size(); ++i) {
       const std::vector<int>& gpus = islands_.islands[i];
       const std::string leader = gpus.size() == 1 ? "" : ", led by " + name(rails_.leaders[i]);
@@ -89,7 +94,8 @@ class Describer {
     std::uint64_t lowest = UINT64_MAX, highest = 0;
     for (const int g : gpus) {
       const Edge all = sum_of(g, [&](const Edge& e, int other) {
-        return e.kind == EdgeKind::nvlink && (node(g, other).kind == NodeKind::nvswitch || holds(gpus, ref(g).host, other));
+        return e.kind == EdgeKind::nvlink &&
+               (node(g, other).kind == NodeKind::nvswitch || holds(gpus, ref(g).host, other));
       });
       fewest = std::min(fewest, all.links);
       most = std::max(most, all.links);
@@ -113,20 +119,26 @@ class Describer {
     return sum;
   }
 
-  const Node& node(int gpu, int index) const { return machine(ref(gpu).host).nodes[static_cast<std::size_t>(index)]; }
+  const Node& node(int gpu, int index) const {
+    return machine(ref(gpu).host).nodes[static_cast<std::size_t>(index)];
+  }
 
   // NVLinks and C2C between GPUs and their CPU.
   TextTree cpu_links() const {
     std::vector<std::pair<std::string, std::vector<int>>> groups;
     for (const EdgeKind kind : {EdgeKind::nvlink, EdgeKind::c2c})
       for (int g = 0; g < static_cast<int>(islands_.gpus.size()); ++g) {
-        const Edge sum = sum_of(g, [&](const Edge& e, int other) { return e.kind == kind && !is_device(node(g, other).kind); });
+        const Edge sum = sum_of(
+            g, [&](const Edge& e, int other) { return e.kind == kind && !is_device(node(g, other).kind); });
         if (sum.links == 0 && sum.mb_per_s == 0) continue;
-        const std::string text =
-            fmt::format("{} ({})", kind == EdgeKind::c2c ? "C2C" : "NVLink", link_text(sum.links, sum.mb_per_s));
-        const auto same = std::find_if(groups.begin(), groups.end(), [&](const auto& p) { return p.first == text; });
-        if (same != groups.end()) same->second.push_back(g);
-        else groups.push_back({text, {g}});
+        const std::string text = fmt::format("{} ({})", kind == EdgeKind::c2c ? "C2C" : "NVLink",
+                                             link_text(sum.links, sum.mb_per_s));
+        const auto same =
+            std::find_if(groups.begin(), groups.end(), [&](const auto& p) { return p.first == text; });
+        if (same != groups.end())
+          same->second.push_back(g);
+        else
+          groups.push_back({text, {g}});
       }
     TextTree t{"to the CPU", {}};
     for (const auto& [text, gpus] : groups) t.children.push_back({names(gpus) + ": " + text, {}});
@@ -140,7 +152,8 @@ class Describer {
   TextTree bridges() const {
     TextTree t{islands_.bridges.empty() ? "no bridges" : "bridges", {}};
     for (const Bridge& b : islands_.bridges)
-      t.children.push_back({fmt::format("{} - {}: {}", name(b.a), name(b.b), link_text(b.links, b.mb_per_s)), {}});
+      t.children.push_back(
+          {fmt::format("{} - {}: {}", name(b.a), name(b.b), link_text(b.links, b.mb_per_s)), {}});
     return t;
   }
 

@@ -65,8 +65,10 @@ Node to_node(const Device& d) {
 
 std::optional<PciAddress> parse_pci_address(std::string_view text) {
   PciAddress a;
-  if (std::count(text.begin(), text.end(), ':') == 2 && !take_hex(text, a.domain, ':', 8)) return std::nullopt;
-  if (!take_hex(text, a.bus, ':', 2) || !take_hex(text, a.device, '.', 2) || !take_hex(text, a.function, '\0', 2))
+  if (std::count(text.begin(), text.end(), ':') == 2 && !take_hex(text, a.domain, ':', 8))
+    return std::nullopt;
+  if (!take_hex(text, a.bus, ':', 2) || !take_hex(text, a.device, '.', 2) ||
+      !take_hex(text, a.function, '\0', 2))
     return std::nullopt;
   return a;
 }
@@ -75,14 +77,20 @@ std::optional<NodeKind> device_kind(std::uint32_t pci_class, std::uint32_t vendo
   const std::uint32_t kind = pci_class >> 8;
   switch (kind) {
     case 0x0200:
-    case 0x0207: return NodeKind::nic;
-    case 0x0302: return NodeKind::gpu;
+    case 0x0207:
+      return NodeKind::nic;
+    case 0x0302:
+      return NodeKind::gpu;
     case 0x0380:
-    case 0x1200: return vendor == amd ? std::optional(NodeKind::gpu) : std::nullopt;
+    case 0x1200:
+      return vendor == amd ? std::optional(NodeKind::gpu) : std::nullopt;
     // Plain VGA controllers are mostly the display of a service processor.
-    case 0x0300: return vendor == nvidia ? std::optional(NodeKind::gpu) : std::nullopt;
-    case 0x0680: return vendor == nvidia ? std::optional(NodeKind::nvswitch) : std::nullopt;
-    default: return std::nullopt;
+    case 0x0300:
+      return vendor == nvidia ? std::optional(NodeKind::gpu) : std::nullopt;
+    case 0x0680:
+      return vendor == nvidia ? std::optional(NodeKind::nvswitch) : std::nullopt;
+    default:
+      return std::nullopt;
   }
 }
 
@@ -108,8 +116,9 @@ std::vector<int> add_devices(Machine& m, const std::vector<Device>& devices) {
   const std::vector<std::size_t> stands_for = fold_nics(devices);
   std::vector<std::size_t> order(devices.size());
   std::iota(order.begin(), order.end(), 0u);
-  std::stable_sort(order.begin(), order.end(),
-                   [&](std::size_t a, std::size_t b) { return order_key(devices[a]) < order_key(devices[b]); });
+  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+    return order_key(devices[a]) < order_key(devices[b]);
+  });
   std::vector<int> node_of(devices.size(), -1);
   for (const std::size_t i : order) {
     if (stands_for[i] != i) continue;
@@ -129,7 +138,11 @@ std::vector<int> add_devices(Machine& m, const std::vector<Device>& devices) {
       if (devices[i].kind != NodeKind::gpu || stands_for[j] != j || i == j) continue;
       if (devices[j].kind != NodeKind::nic && !(devices[j].kind == NodeKind::gpu && i < j)) continue;
       const auto [a, b] = std::minmax(node_of[i], node_of[j]);
-      m.edges.push_back({.kind = EdgeKind::pcie, .a = a, .b = b, .links = 0, .mb_per_s = 0,
+      m.edges.push_back({.kind = EdgeKind::pcie,
+                         .a = a,
+                         .b = b,
+                         .links = 0,
+                         .mb_per_s = 0,
                          .path = path_class(m, devices[i], devices[j])});
     }
   return node_of;
@@ -154,16 +167,22 @@ void LinkTable::settle(Machine& m) const {
       const Sum other = back == told_.end() ? Sum{} : back->second;
       const bool agree = other.links == there.links && other.mb_per_s == there.mb_per_s;
       if (!agree && ++disagreements <= most_notes)
-        m.notes.push_back(fmt::format("GPUs {} and {} disagree about the links between them ({} and {}): the fewer count",
-                                      m.label(from), m.label(to), there.links, other.links));
+        m.notes.push_back(
+            fmt::format("GPUs {} and {} disagree about the links between them ({} and {}): the fewer count",
+                        m.label(from), m.label(to), there.links, other.links));
       sum = {std::min(there.links, other.links), std::min(there.mb_per_s, other.mb_per_s)};
       if (sum.links == 0 && sum.mb_per_s == 0) continue;
     }
-    m.edges.push_back({.kind = kind, .a = std::min(from, to), .b = std::max(from, to), .links = sum.links,
-                       .mb_per_s = sum.mb_per_s, .path = PathClass::unknown});
+    m.edges.push_back({.kind = kind,
+                       .a = std::min(from, to),
+                       .b = std::max(from, to),
+                       .links = sum.links,
+                       .mb_per_s = sum.mb_per_s,
+                       .path = PathClass::unknown});
   }
   if (disagreements > most_notes)
-    m.notes.push_back(fmt::format("{} more pairs of GPUs disagree about their links", disagreements - most_notes));
+    m.notes.push_back(
+        fmt::format("{} more pairs of GPUs disagree about their links", disagreements - most_notes));
 }
 
 }  // namespace libcoll::topo

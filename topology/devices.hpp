@@ -43,8 +43,8 @@ struct Device {
 inline constexpr std::size_t max_devices = 512;  // of one machine; their pairs become edges
 
 // Folds ports and virtual functions of one NIC into one device, orders each kind by os_index (else by PCI
-// address), adds nodes, and pcie edges from each GPU to the other GPUs and to the NICs. The result maps each device
-// to its node. At most max_devices.
+// address), adds nodes, and pcie edges from each GPU to the other GPUs and to the NICs. The result maps each
+// device to its node. At most max_devices.
 std::vector<int> add_devices(Machine&, const std::vector<Device>&);
 
 // NVLink (xGMI) and C2C as each end tells them. Both ends of a link between GPUs must: what only one

@@ -23,7 +23,8 @@ detail::Result<std::vector<Machine>> machines_from_json(std::string_view text) {
   try {
     const nlohmann::json j = parse_json(text);
     if (!j.is_array()) return one(machine_from_json(text));
-    if (j.empty() || j.size() > max_machines) throw Malformed{fmt::format("expected 1 to {} machines", max_machines)};
+    if (j.empty() || j.size() > max_machines)
+      throw Malformed{fmt::format("expected 1 to {} machines", max_machines)};
     std::vector<Machine> all;
     for (const nlohmann::json& each : j) {
       auto m = machine_from_json(each.dump());
@@ -43,7 +44,8 @@ detail::Result<std::vector<Machine>> import_topology(std::string_view text) {
   const char first = start == std::string_view::npos ? '\0' : text[start];
   if (first == '{' || first == '[') return machines_from_json(text);
   if (first == '<')
-    return text.find("<system") != std::string_view::npos ? import_nccl_xml(text) : one(import_hwloc_xml(text));
+    return text.find("<system") != std::string_view::npos ? import_nccl_xml(text)
+                                                          : one(import_hwloc_xml(text));
   if (text.find("GPU") != std::string_view::npos) return one(import_smi_topology(text));
   return detail::failure(Errc::invalid_argument,
                          "none of: hwloc XML, NCCL topology XML, nvidia-smi topo -m, JSON of coll-info");

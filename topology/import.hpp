@@ -11,7 +11,8 @@
 namespace libcoll::topo {
 
 // NCCL's and RCCL's topology XML, versions 1 and 2 (NCCL_TOPO_DUMP_FILE, or what clouds ship for
-// NCCL_TOPO_FILE). One Machine for each host in it, in the order of the file; the CPU side ends at NUMA nodes.
+// NCCL_TOPO_FILE). One Machine for each host in it, in the order of the file; the CPU side ends at NUMA
+// nodes.
 detail::Result<std::vector<Machine>> import_nccl_xml(std::string_view text);
 
 // The matrix that `nvidia-smi topo -m` prints.

@@ -58,7 +58,9 @@ class Importer {
   }
 
  private:
-  static bool is_links(const std::string& name) { return name == "NVLinkBandwidth" || name == "XGMIBandwidth"; }
+  static bool is_links(const std::string& name) {
+    return name == "NVLinkBandwidth" || name == "XGMIBandwidth";
+  }
 
   void read_object(const XmlElement& e, Place place) {
     const std::string type = e.get("type");
@@ -91,11 +93,14 @@ class Importer {
   void read_pci(const XmlElement& e, const Place& place) {
     const std::string text = e.get("pci_type"), bus_id = e.get("pci_busid");
     if (text.size() < 15 || text[4] != ' ' || text[5] != '[' || text[10] != ':')
-      throw BadXml(e, fmt::format("pci_type=\"{}\" does not begin like \"0200 [15b3:1017]\"", text.substr(0, 40)));
+      throw BadXml(
+          e, fmt::format("pci_type=\"{}\" does not begin like \"0200 [15b3:1017]\"", text.substr(0, 40)));
     if (!parse_pci_address(bus_id))
       throw BadXml(e, fmt::format("pci_busid=\"{}\" is not a PCI address", bus_id.substr(0, 40)));
-    const auto pci_class = static_cast<std::uint32_t>(number(e, std::string_view(text).substr(0, 4), 0xffff, 16));
-    const auto vendor = static_cast<std::uint32_t>(number(e, std::string_view(text).substr(6, 4), 0xffff, 16));
+    const auto pci_class =
+        static_cast<std::uint32_t>(number(e, std::string_view(text).substr(0, 4), 0xffff, 16));
+    const auto vendor =
+        static_cast<std::uint32_t>(number(e, std::string_view(text).substr(6, 4), 0xffff, 16));
     auto kind = device_kind(pci_class << 8, vendor);
     // The class of a device that is powered down reads as 0; NVML knew better.
     if (e.get("subtype") == "NVSwitch") kind = NodeKind::nvswitch;
@@ -119,8 +124,9 @@ class Importer {
   // A display controller that CUDA, OpenCL or Level Zero can compute on.
   static bool is_coprocessor(const XmlElement& pci) {
     constexpr std::string_view coprocessor = "5";
-    return std::any_of(pci.children.begin(), pci.children.end(),
-                       [&](const XmlElement& os) { return os.get("type") == "OSDev" && os.get("osdev_type") == coprocessor; });
+    return std::any_of(pci.children.begin(), pci.children.end(), [&](const XmlElement& os) {
+      return os.get("type") == "OSDev" && os.get("osdev_type") == coprocessor;
+    });
   }
 
   void read_os_device(const XmlElement& os, Device& d) {
@@ -132,9 +138,11 @@ class Importer {
     if (d.kind == NodeKind::gpu && name.starts_with("nvml")) {
       int index = 0;
       const auto [end, error] = std::from_chars(name.data() + 4, name.data() + name.size(), index);
-      if (error == std::errc{} && end == name.data() + name.size() && index >= 0 && index < 4096) d.os_index = index;
+      if (error == std::errc{} && end == name.data() + name.size() && index >= 0 && index < 4096)
+        d.os_index = index;
     }
-    if (d.kind == NodeKind::nic && (type == openfabrics || (type == network && d.name.empty()))) d.name = name;
+    if (d.kind == NodeKind::nic && (type == openfabrics || (type == network && d.name.empty())))
+      d.name = name;
   }
 
   // Numbers that only some GPUs have would collide with positions.
@@ -155,7 +163,8 @@ class Importer {
     for (const XmlElement& c : e.children)
       if (c.name == "u64values")
         for (const std::string_view w : words_of(c.text)) {
-          if (values.size() == nodes.size() * nodes.size()) throw BadXml(c, "more values than pairs of objects");
+          if (values.size() == nodes.size() * nodes.size())
+            throw BadXml(c, "more values than pairs of objects");
           values.push_back(number(c, w, max_mb_per_s));
         }
     if (values.size() != nodes.size() * nodes.size())
@@ -178,7 +187,8 @@ class Importer {
 
   bool is_joinable(int node) const {
     const NodeKind kind = m_.nodes[static_cast<std::size_t>(node)].kind;
-    return kind == NodeKind::gpu || kind == NodeKind::nvswitch || kind == NodeKind::package || kind == NodeKind::numa;
+    return kind == NodeKind::gpu || kind == NodeKind::nvswitch || kind == NodeKind::package ||
+           kind == NodeKind::numa;
   }
 
   // "OSDev:332 Package:3" in matrices of several types, "332 333" (gp) in those of one. -1: an object that is
@@ -209,7 +219,9 @@ class Importer {
 }  // namespace
 
 detail::Result<void> import_hwloc_devices(Machine& m, std::string_view text) {
-  const auto bad = [](const std::string& why) { return detail::failure(Errc::invalid_argument, "hwloc XML: " + why); };
+  const auto bad = [](const std::string& why) {
+    return detail::failure(Errc::invalid_argument, "hwloc XML: " + why);
+  };
   const auto root = parse_xml(text);
   if (!root) return bad(root.error().text);
   try {

@@ -25,7 +25,8 @@ double number(const XmlElement& e, const char* attribute, double low, double hig
   double v = 0;
   const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), v);
   if (error != std::errc{} || end != text->data() + text->size() || !std::isfinite(v) || v < low || v > high)
-    throw BadXml(e, fmt::format("{}=\"{}\" is not a number from {} to {}", attribute, text->substr(0, 40), low, high));
+    throw BadXml(
+        e, fmt::format("{}=\"{}\" is not a number from {} to {}", attribute, text->substr(0, 40), low, high));
   return v;
 }
 
@@ -87,7 +88,8 @@ class Importer {
   std::vector<Machine> run(const XmlElement& system) {
     if (system.name != "system") throw BadXml(system, "expected <system>, as NCCL writes it");
     if (const std::string version = system.get("version"); version != "1" && version != "2")
-      throw BadXml(system, fmt::format("version \"{}\" of the format, this library reads 1 and 2", version.substr(0, 40)));
+      throw BadXml(system, fmt::format("version \"{}\" of the format, this library reads 1 and 2",
+                                       version.substr(0, 40)));
     for (const XmlElement& e : system.children)
       if (e.name == "cpu") read_cpu(e);
     if (hosts_.empty()) throw BadXml(system, "no <cpu> in it");
@@ -188,21 +190,24 @@ class Importer {
       d.name = printable(net.get("name"));
       d.os_index = integer(net, "dev", 0, 4095, -1);
       // Slingshot's driver states its speed in another unit than the others.
-      if (!d.name.starts_with("cxi")) d.mb_per_s = static_cast<std::uint64_t>(number(net, "speed", 0, 8e9, 0) / 8);
+      if (!d.name.starts_with("cxi"))
+        d.mb_per_s = static_cast<std::uint64_t>(number(net, "speed", 0, 8e9, 0) / 8);
       if (const std::string guid = net.get("guid"); hex_is_nonzero(guid)) d.identity = guid.substr(0, 64);
     }
     if (!has_net && pci != nullptr) add(h, NodeKind::nic, *pci, place);
   }
 
-  static bool hex_is_nonzero(std::string_view text) { return text.find_first_not_of("0x") != std::string_view::npos; }
+  static bool hex_is_nonzero(std::string_view text) {
+    return text.find_first_not_of("0x") != std::string_view::npos;
+  }
 
   static Machine finish(Host& h) {
     Machine& m = h.machine;
     const std::vector<int> node_of = add_devices(m, h.devices);
     std::map<std::string, int> node_at;
     for (std::size_t i = 0; i < h.devices.size(); ++i)
-      if (const Device& d = h.devices[i]; !d.bus_id.empty() && !node_at.try_emplace(d.bus_id, node_of[i]).second &&
-                                          d.kind == NodeKind::gpu)
+      if (const Device& d = h.devices[i];
+          !d.bus_id.empty() && !node_at.try_emplace(d.bus_id, node_of[i]).second && d.kind == NodeKind::gpu)
         throw BadXml(*element_of(h, i), fmt::format("the GPU at {} twice", d.bus_id));
     LinkTable links;
     for (const Gpu& g : h.gpus) read_links(h, g, node_of[g.device], node_at, links);
@@ -213,8 +218,9 @@ class Importer {
     if (!m.knows_nvlinks && m.count(NodeKind::gpu) > 0)
       m.notes.push_back("a PCI skeleton, which says nothing about NVLink");
     if (h.unknown_functions > 0)
-      m.notes.push_back(fmt::format("{} PCI functions without a class: the file does not say which are GPUs or NICs",
-                                    h.unknown_functions));
+      m.notes.push_back(
+          fmt::format("{} PCI functions without a class: the file does not say which are GPUs or NICs",
+                      h.unknown_functions));
     return std::move(m);
   }
 
@@ -224,7 +230,8 @@ class Importer {
     return h.gpus.front().element;
   }
 
-  static void read_links(Host& h, const Gpu& g, int node, std::map<std::string, int>& node_at, LinkTable& links) {
+  static void read_links(Host& h, const Gpu& g, int node, std::map<std::string, int>& node_at,
+                         LinkTable& links) {
     Machine& m = h.machine;
     const std::string& own = h.devices[g.device].bus_id;
     const int cpu = h.devices[g.device].parent;
@@ -234,7 +241,8 @@ class Importer {
       const int count = integer(e, "count", 0, max_links, 1);
       if (e.name == "c2c") {
         const auto each = static_cast<std::uint64_t>(number(e, "bw", 0, 1e8, 0));
-        links.add(EdgeKind::c2c, node, cpu, count, std::min(each * static_cast<std::uint64_t>(count), max_mb_per_s));
+        links.add(EdgeKind::c2c, node, cpu, count,
+                  std::min(each * static_cast<std::uint64_t>(count), max_mb_per_s));
       }
       if (count == 0 || (e.name != "nvlink" && e.name != "xgmi")) continue;
       const std::uint64_t mb = mb_per_link(*g.element) * static_cast<std::uint64_t>(count);
@@ -249,7 +257,8 @@ class Importer {
         if (kind == NodeKind::nic) throw BadXml(e, fmt::format("an NVLink to the NIC at {}", target));
         links.add(EdgeKind::nvlink, node, it->second, count, mb);
       } else if (target_class == class_switch) {
-        if (m.count(NodeKind::nvswitch) >= static_cast<int>(max_devices)) throw BadXml(e, "too many NVSwitches");
+        if (m.count(NodeKind::nvswitch) >= static_cast<int>(max_devices))
+          throw BadXml(e, "too many NVSwitches");
         links.add(EdgeKind::nvlink, node, add_switch(m, target, node_at), count, mb);
       } else {
         elsewhere = std::min(elsewhere + count, max_links);
@@ -258,7 +267,8 @@ class Importer {
     m.nodes[static_cast<std::size_t>(node)].links_elsewhere = elsewhere;
     if (loops > 0) m.notes.push_back(fmt::format("the GPU at {} lists links to itself: ignored", own));
     if (elsewhere > 0)
-      m.notes.push_back(fmt::format("the GPU at {} has {} links to devices that the file does not show", own, elsewhere));
+      m.notes.push_back(
+          fmt::format("the GPU at {} has {} links to devices that the file does not show", own, elsewhere));
   }
 
   // Switches that the hosts do not see as PCI devices all carry one made-up address.
@@ -285,7 +295,8 @@ class Importer {
           m.nodes[static_cast<std::size_t>(gpu)].fabric = {
               .cluster = fmt::format("file-{:016x}", hash.value()), .clique = 0, .is_healthy = true};
       }
-      m.notes.push_back("several hosts in one file, which NCCL writes for one multi-node NVLink domain: taken as such");
+      m.notes.push_back(
+          "several hosts in one file, which NCCL writes for one multi-node NVLink domain: taken as such");
     }
   }
 

@@ -136,7 +136,9 @@ class Importer {
   }
 
   void read_row(const Words& words, std::size_t number) {
-    const auto bad = [&](const std::string& why) { return Bad{fmt::format("line {}, row {}: {}", number, words[0], why)}; };
+    const auto bad = [&](const std::string& why) {
+      return Bad{fmt::format("line {}, row {}: {}", number, words[0], why)};
+    };
     if (rows_.contains(words[0])) throw bad("twice");
     if (words.size() < columns_.size() + 1)
       throw bad(fmt::format("{} cells, the header has {}", words.size() - 1, columns_.size()));
@@ -144,7 +146,8 @@ class Importer {
     for (std::size_t i = 0; i < columns_.size(); ++i) {
       const auto cell = to_cell(words[i + 1]);
       if (!cell) throw bad(fmt::format("\"{}\" below {}", words[i + 1].substr(0, 40), columns_[i]));
-      if (cell->is_self != (columns_[i] == words[0])) throw bad(fmt::format("X in the wrong place, below {}", columns_[i]));
+      if (cell->is_self != (columns_[i] == words[0]))
+        throw bad(fmt::format("X in the wrong place, below {}", columns_[i]));
       row.cells.push_back(*cell);
     }
     for (std::size_t i = 0; i < extras_.size() && columns_.size() + 1 + i < words.size(); ++i) {
@@ -161,13 +164,15 @@ class Importer {
     for (std::size_t i = 0; i < columns_.size(); ++i)
       for (std::size_t j = 0; j < i; ++j)
         if (cell(i, j) != cell(j, i))
-          throw Bad{fmt::format("{} and {} are joined one way in one row, another way in the other", columns_[j], columns_[i])};
+          throw Bad{fmt::format("{} and {} are joined one way in one row, another way in the other",
+                                columns_[j], columns_[i])};
   }
 
   // GPUs with one affinity share a NUMA node.
   int numa_of(Machine& m, const Row& row, const std::string& name) {
     if (row.cpus.empty() && row.numa.empty()) return 0;
-    const auto [it, is_new] = numa_nodes_.try_emplace(row.cpus + "/" + row.numa, static_cast<int>(m.nodes.size()));
+    const auto [it, is_new] =
+        numa_nodes_.try_emplace(row.cpus + "/" + row.numa, static_cast<int>(m.nodes.size()));
     if (!is_new) return it->second;
     Node n;
     n.kind = NodeKind::numa;
@@ -210,8 +215,11 @@ class Importer {
           throw Bad{fmt::format("NVLinks between {} and {}", columns_[i], columns_[j])};
         if (both_nics) continue;
         m.edges.push_back({.kind = c.links > 0 ? EdgeKind::nvlink : EdgeKind::pcie,
-                           .a = first + static_cast<int>(i), .b = first + static_cast<int>(j),
-                           .links = c.links, .mb_per_s = 0, .path = c.path});
+                           .a = first + static_cast<int>(i),
+                           .b = first + static_cast<int>(j),
+                           .links = c.links,
+                           .mb_per_s = 0,
+                           .path = c.path});
       }
     m.knows_nvlinks = true;
     m.notes.push_back("nvidia-smi's matrix: it shows neither cores, link speeds nor ports of one NIC");

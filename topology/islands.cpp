@@ -28,7 +28,8 @@ bool operator<(const Links& a, const Links& b) { return a.weight() < b.weight();
 
 std::string text_of(const Links& l) {
   if (l.count == 0 && l.mb_per_s == 0) return "no NVLink";
-  return l.count != 0 ? plural(l.count, "link", "links") : fmt::format("{} GB/s", static_cast<double>(l.mb_per_s) / 1000);
+  if (l.count != 0) return plural(l.count, "link", "links");
+  return fmt::format("{} GB/s", static_cast<double>(l.mb_per_s) / 1000);
 }
 
 class Finder {
@@ -40,8 +41,10 @@ class Finder {
     read_links();
     std::vector<int> known;
     for (int g = 0; g < count(); ++g)
-      if (machine_of(g).knows_nvlinks) known.push_back(g);
-      else out_.unknown.push_back(g);
+      if (machine_of(g).knows_nvlinks)
+        known.push_back(g);
+      else
+        out_.unknown.push_back(g);
     report_hosts();
     for (const std::vector<int>& component : components(known)) settle(component);
     std::sort(out_.islands.begin(), out_.islands.end());
@@ -88,7 +91,8 @@ class Finder {
   // What joins two GPUs, at its best. GPUs are numbered host by host, so a <= b orders edges as well.
   Links between(int a, int b) const {
     if (a > b) std::swap(a, b);
-    const Links through = fewer(to_switch_[static_cast<std::size_t>(a)], to_switch_[static_cast<std::size_t>(b)]);
+    const Links through =
+        fewer(to_switch_[static_cast<std::size_t>(a)], to_switch_[static_cast<std::size_t>(b)]);
     if (ref(a).host != ref(b).host) return shares_fabric(a, b) ? through : Links{};
     const auto it = direct_.find({a, b});
     const Links straight = it == direct_.end() ? Links{} : it->second;
@@ -103,7 +107,8 @@ class Finder {
   void report_hosts() {
     for (std::size_t h = 0; h < machines_.size(); ++h) {
       const Machine& m = machines_[h];
-      const std::string host = machines_.size() == 1 ? "this machine " : host_name(machines_, static_cast<int>(h)) + " ";
+      const std::string host =
+          machines_.size() == 1 ? "this machine " : host_name(machines_, static_cast<int>(h)) + " ";
       const int gpus = m.count(NodeKind::gpu);
       if (gpus == 0)
         report(host + (m.count(NodeKind::nic) == 0 ? "shows neither GPUs nor NICs" : "shows no GPUs"));
@@ -165,17 +170,20 @@ class Finder {
 
   void demote(int g, const Links& has, const Links& siblings) {
     out_.demoted.push_back(g);
-    report(fmt::format("{}: {}, its siblings have {}: taken out of the islands", name(g), text_of(has), text_of(siblings)));
+    report(fmt::format("{}: {}, its siblings have {}: taken out of the islands", name(g), text_of(has),
+                       text_of(siblings)));
   }
 
   void settle(std::vector<int> gpus) {
     if (gpus.size() == 1) return settle_lonely(gpus[0]);
     demote_from_switches(gpus);
-    if (const WeightedGraph g = graph_of(gpus); g.is_complete() && g.is_balanced()) return out_.islands.push_back(gpus);
+    if (const WeightedGraph g = graph_of(gpus); g.is_complete() && g.is_balanced())
+      return out_.islands.push_back(gpus);
     if (demote_few(gpus)) return;
     if (gpus.size() > static_cast<std::size_t>(max_clique_vertices)) {
-      report(fmt::format("{} GPUs from {} on are joined neither completely nor evenly, and are too many to part: each alone",
-                         gpus.size(), name(gpus[0])));
+      report(fmt::format(
+          "{} GPUs from {} on are joined neither completely nor evenly, and are too many to part: each alone",
+          gpus.size(), name(gpus[0])));
       for (const int g : gpus) out_.islands.push_back({g});
       return;
     }
@@ -187,7 +195,8 @@ class Finder {
     const Links siblings = usual(gpus, total_);
     for (const int g : gpus)
       if (is_short(g, total_, siblings))
-        report(fmt::format("{}: {}, its siblings have {}", name(g), text_of(total_[static_cast<std::size_t>(g)]), text_of(siblings)));
+        report(fmt::format("{}: {}, its siblings have {}", name(g),
+                           text_of(total_[static_cast<std::size_t>(g)]), text_of(siblings)));
   }
 
   void settle_lonely(int g) {
@@ -196,7 +205,8 @@ class Finder {
       if (ref(other).host == ref(g).host && most < total_[static_cast<std::size_t>(other)])
         most = total_[static_cast<std::size_t>(other)];
     const Links& own = total_[static_cast<std::size_t>(g)];
-    if (own.weight() == 0 && node_of(g).links_elsewhere == 0 && most.weight() != 0) return demote(g, own, most);
+    if (own.weight() == 0 && node_of(g).links_elsewhere == 0 && most.weight() != 0)
+      return demote(g, own, most);
     out_.islands.push_back({g});
   }
 
@@ -225,7 +235,8 @@ class Finder {
       const WeightedGraph g = graph_of(kept);
       if (!g.is_complete() || !g.is_balanced()) continue;
       out_.islands.push_back(kept);
-      for (std::size_t k = 0; k <= i; ++k) demote(poor[k], total_[static_cast<std::size_t>(poor[k])], siblings);
+      for (std::size_t k = 0; k <= i; ++k)
+        demote(poor[k], total_[static_cast<std::size_t>(poor[k])], siblings);
       return true;
     }
     return false;
@@ -235,7 +246,8 @@ class Finder {
   void find_bridges() {
     for (const auto& [pair, links] : direct_) {
       const int a = out_.island_of(pair.first), b = out_.island_of(pair.second);
-      if (a >= 0 && b >= 0 && a != b) out_.bridges.push_back({pair.first, pair.second, links.count, links.mb_per_s});
+      if (a >= 0 && b >= 0 && a != b)
+        out_.bridges.push_back({pair.first, pair.second, links.count, links.mb_per_s});
     }
   }
 

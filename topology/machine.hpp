@@ -38,11 +38,11 @@ struct Node {
   // package: CPU model; l3: "L2" or "unknown" where it is a stand-in; nic: as the system calls it;
   // nvswitch: "hidden" where one stands for all that the source does not list.
   std::string name;
-  std::string bus_id = {};      // devices: PCI address "0000:1b:00.0", empty if there is none
-  std::uint64_t mb_per_s = 0;   // nic: all its ports together, 0 = unknown
-  int functions = 1;            // nic: how many PCI functions or ports were folded into it
-  int links_elsewhere = 0;      // gpu: NVLinks to devices that the source does not show
-  NvlinkFabric fabric = {};     // gpu
+  std::string bus_id = {};     // devices: PCI address "0000:1b:00.0", empty if there is none
+  std::uint64_t mb_per_s = 0;  // nic: all its ports together, 0 = unknown
+  int functions = 1;           // nic: how many PCI functions or ports were folded into it
+  int links_elsewhere = 0;     // gpu: NVLinks to devices that the source does not show
+  NvlinkFabric fabric = {};    // gpu
 
   friend bool operator==(const Node&, const Node&) = default;
 };
@@ -61,9 +61,9 @@ const char* name_of(EdgeKind) noexcept;
 // package or NUMA node of a CPU that has such links. c2c: GPU to its CPU. pcie: GPU to GPU or NIC.
 struct Edge {
   EdgeKind kind = EdgeKind::pcie;
-  int a = -1, b = -1;              // a < b
-  int links = 0;                   // nvlink, c2c; 0 = unknown
-  std::uint64_t mb_per_s = 0;      // of all links together, one way; 0 = unknown
+  int a = -1, b = -1;                   // a < b
+  int links = 0;                        // nvlink, c2c; 0 = unknown
+  std::uint64_t mb_per_s = 0;           // of all links together, one way; 0 = unknown
   PathClass path = PathClass::unknown;  // pcie
   friend bool operator==(const Edge&, const Edge&) = default;
 };
@@ -80,8 +80,8 @@ struct Machine {
   std::uint64_t l3_bytes = 0;     // one L3, the largest if they differ, 0 = unknown
   std::vector<Node> nodes;
   std::vector<Edge> edges;
-  std::string host;            // its name where the source tells several hosts apart
-  bool knows_nvlinks = false;  // else the absence of nvlink edges says nothing
+  std::string host;                // its name where the source tells several hosts apart
+  bool knows_nvlinks = false;      // else the absence of nvlink edges says nothing
   std::vector<std::string> notes;  // what could not be probed, and what was assumed instead
 
   const CpuSet& cpus() const;  // those that this process's cgroup allows

@@ -26,7 +26,8 @@ json node_to_json(const Node& n) {
   if (n.functions != 1) j["functions"] = n.functions;
   if (n.links_elsewhere != 0) j["links_elsewhere"] = n.links_elsewhere;
   if (!n.fabric.cluster.empty())
-    j["fabric"] = {{"cluster", n.fabric.cluster}, {"clique", n.fabric.clique}, {"healthy", n.fabric.is_healthy}};
+    j["fabric"] = {
+        {"cluster", n.fabric.cluster}, {"clique", n.fabric.clique}, {"healthy", n.fabric.is_healthy}};
   return j;
 }
 
@@ -53,7 +54,8 @@ Kind kind_from(const std::string& name, int count, const char* of_what) {
 
 void read_device_members(const json& j, Node& n) {
   if (j.contains("bus_id")) n.bus_id = string_member(j, "bus_id", 64);
-  if (j.contains("mb_per_s")) n.mb_per_s = static_cast<std::uint64_t>(int_member(j, "mb_per_s", 0, most_mb_per_s));
+  if (j.contains("mb_per_s"))
+    n.mb_per_s = static_cast<std::uint64_t>(int_member(j, "mb_per_s", 0, most_mb_per_s));
   if (j.contains("functions")) n.functions = static_cast<int>(int_member(j, "functions", 1, max_functions));
   if (j.contains("links_elsewhere"))
     n.links_elsewhere = static_cast<int>(int_member(j, "links_elsewhere", 0, max_links));
@@ -72,7 +74,8 @@ Edge edge_from_json(const json& j, std::size_t nodes) {
   e.a = static_cast<int>(int_member(j, "a", 0, last));
   e.b = static_cast<int>(int_member(j, "b", 0, last));
   if (j.contains("links")) e.links = static_cast<int>(int_member(j, "links", 0, max_links));
-  if (j.contains("mb_per_s")) e.mb_per_s = static_cast<std::uint64_t>(int_member(j, "mb_per_s", 0, most_mb_per_s));
+  if (j.contains("mb_per_s"))
+    e.mb_per_s = static_cast<std::uint64_t>(int_member(j, "mb_per_s", 0, most_mb_per_s));
   if (j.contains("path")) e.path = kind_from<PathClass>(string_member(j, "path"), path_class_count, "path");
   return e;
 }
@@ -110,7 +113,8 @@ Machine machine_from(const json& j) {
   }
   // The device side is optional: the hosts of most ranks have none, and older files lack it.
   if (j.contains("edges"))
-    for (const json& e : array_member(j, "edges", max_edges)) m.edges.push_back(edge_from_json(e, m.nodes.size()));
+    for (const json& e : array_member(j, "edges", max_edges))
+      m.edges.push_back(edge_from_json(e, m.nodes.size()));
   if (j.contains("host")) m.host = string_member(j, "host");
   if (j.contains("knows_nvlinks")) m.knows_nvlinks = bool_member(j, "knows_nvlinks");
   for (const json& n : array_member(j, "notes", 1000)) {

@@ -31,7 +31,7 @@ std::vector<int> usable_nics(const Machine& m) {
 
 std::vector<NicChoice> choose_nics(std::span<const Machine> machines, const Islands& islands) {
   std::map<std::pair<int, int>, int> taken;  // (host, NIC) -> GPUs
-  std::vector<std::vector<int>> nics;  // by host
+  std::vector<std::vector<int>> nics;        // by host
   for (const Machine& m : machines) nics.push_back(usable_nics(m));
   std::vector<NicChoice> choices;
   for (const GpuRef gpu : islands.gpus) {
@@ -39,7 +39,8 @@ std::vector<NicChoice> choose_nics(std::span<const Machine> machines, const Isla
     NicChoice best;
     for (const int n : nics[static_cast<std::size_t>(gpu.host)]) {
       const PathClass path = path_between(m, gpu.node, n);
-      if (best.nic < 0 || std::pair(path, taken[{gpu.host, n}]) < std::pair(best.path, taken[{gpu.host, best.nic}]))
+      if (best.nic < 0 ||
+          std::pair(path, taken[{gpu.host, n}]) < std::pair(best.path, taken[{gpu.host, best.nic}]))
         best = {n, path};
     }
     if (best.nic >= 0) ++taken[{gpu.host, best.nic}];
@@ -66,7 +67,8 @@ void join_rails(const Islands& islands, Rails& rails) {
     }
   for (std::vector<int>& rail : rails.rails) std::sort(rail.begin(), rail.end());
   if (fewest < most)
-    rails.reports.push_back(fmt::format("islands have {} to {} GPUs on a host: {} through all of them", fewest, most,
+    rails.reports.push_back(fmt::format("islands have {} to {} GPUs on a host: {} through all of them",
+                                        fewest, most,
                                         plural(static_cast<long long>(fewest), "rail runs", "rails run")));
 }
 
@@ -74,16 +76,20 @@ void report_nics(std::span<const Machine> machines, Rails& rails) {
   int far = 0;
   for (const NicChoice& c : rails.nic_of) far += c.nic >= 0 && c.path >= PathClass::sys;
   if (far > 0)
-    rails.reports.push_back(plural(far, "GPU has no NIC on its side", "GPUs have no NIC on their side") + " of the machine");
+    rails.reports.push_back(plural(far, "GPU has no NIC on its side", "GPUs have no NIC on their side") +
+                            " of the machine");
   for (std::size_t h = 0; h < machines.size(); ++h) {
     const int gpus = machines[h].count(NodeKind::gpu);
-    const int nics = static_cast<int>(usable_nics(machines[h]).size()), slow = machines[h].count(NodeKind::nic) - nics;
+    const int nics = static_cast<int>(usable_nics(machines[h]).size()),
+              slow = machines[h].count(NodeKind::nic) - nics;
     const std::string host = machines.size() == 1 ? "" : host_name(machines, static_cast<int>(h)) + ": ";
     if (gpus > 0 && nics == 0) rails.reports.push_back(host + "no NICs shown");
     if (gpus > 0 && slow > 0)
-      rails.reports.push_back(host + plural(slow, "NIC", "NICs") + " left out, slower than half of the fastest");
+      rails.reports.push_back(host + plural(slow, "NIC", "NICs") +
+                              " left out, slower than half of the fastest");
     if (nics > 0 && nics < gpus)
-      rails.reports.push_back(fmt::format("{}{} for {} GPUs: rails share them", host, plural(nics, "NIC", "NICs"), gpus));
+      rails.reports.push_back(
+          fmt::format("{}{} for {} GPUs: rails share them", host, plural(nics, "NIC", "NICs"), gpus));
   }
 }
 

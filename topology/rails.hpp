@@ -16,7 +16,7 @@ struct NicChoice {
 };
 
 struct Rails {
-  std::vector<NicChoice> nic_of;        // by GPU
+  std::vector<NicChoice> nic_of;  // by GPU
   // Rail r: the r-th member of every island; of an island across hosts, the r-th on each of them, as
   // those have NICs of their own.
   std::vector<std::vector<int>> rails;  // of GPUs, ascending

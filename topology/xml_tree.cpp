@@ -51,8 +51,8 @@ struct Receiver {
     auto& r = *static_cast<Receiver*>(self);
     if (r.complaint.empty()) r.open.back()->text.append(text, static_cast<std::size_t>(bytes));
   }
-  static void on_entity(void* self, const XML_Char*, int, const XML_Char*, int, const XML_Char*, const XML_Char*,
-                        const XML_Char*, const XML_Char*) {
+  static void on_entity(void* self, const XML_Char*, int, const XML_Char*, int, const XML_Char*,
+                        const XML_Char*, const XML_Char*, const XML_Char*) {
     static_cast<Receiver*>(self)->stop("it declares entities");
   }
 };

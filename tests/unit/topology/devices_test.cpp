@@ -28,7 +28,8 @@ TEST(Devices, PciAddresses) {
   EXPECT_EQ(*parse_pci_address("0001:af:1f.7"), (PciAddress{1, 0xaf, 0x1f, 7}));
   EXPECT_EQ(*parse_pci_address("af:00.0"), (PciAddress{0, 0xaf, 0, 0}));
   EXPECT_EQ(parse_pci_address("fffffff:ff:ff.0")->domain, 0xfffffffu);
-  for (const char* text : {"", ":", "::.", "0:0:0:0.0", "0000:af:00", "xx:00.0", "af:00.", "123456789:00:00.0", "af:00.0 "})
+  for (const char* text :
+       {"", ":", "::.", "0:0:0:0.0", "0000:af:00", "xx:00.0", "af:00.", "123456789:00:00.0", "af:00.0 "})
     EXPECT_FALSE(parse_pci_address(text)) << text;
 }
 

@@ -2,6 +2,7 @@
 // Machines, never a crash.
 #include <gtest/gtest.h>
 
+#include "made_hosts.hpp"
 #include "support.hpp"
 #include "topology/import.hpp"
 #include "topology/islands.hpp"
@@ -14,7 +15,8 @@ std::string nccl(const std::string& inside, const std::string& cpu = R"(numaid="
   return R"(<system version="1"><cpu )" + cpu + ">" + inside + "</cpu></system>";
 }
 
-std::string gpu(const std::string& bus, const std::string& inside, const std::string& more = R"(dev="0" sm="80")") {
+std::string gpu(const std::string& bus, const std::string& inside,
+                const std::string& more = R"(dev="0" sm="80")") {
   return "<pci busid=\"" + bus + "\" class=\"0x030200\"><gpu " + more + ">" + inside + "</gpu></pci>\n";
 }
 
@@ -50,7 +52,8 @@ TEST(HostileNccl, EachOfTheseIsRefusedAndSaysWhy) {
       {nccl(R"(</cpu><cpu numaid="0">)"), "twice on one host"},
       {nccl(R"(<pci busid="banana"/>)"), "<pci>: busid=\"banana\" is not a PCI address"},
       {nccl(R"(<pci busid="0000:01:00.0" class="gpu"/>)"), "class=\"gpu\" is not hexadecimal"},
-      {nccl("\n\n" + gpu("0000:01:00.0", R"(<nvlink target="0000:02:00.0" count="-1"/>)")), "line 3, <nvlink>: count"},
+      {nccl("\n\n" + gpu("0000:01:00.0", R"(<nvlink target="0000:02:00.0" count="-1"/>)")),
+       "line 3, <nvlink>: count"},
       {nccl(gpu("0000:01:00.0", R"(<nvlink target="0000:02:00.0" count="1.5"/>)")), "whole"},
       {nccl(gpu("0000:01:00.0", R"(<nvlink target="0000:02:00.0" count="99999999999"/>)")), "count"},
       {nccl(gpu("0000:01:00.0", R"(<nvlink count="1"/>)")), "<nvlink>: target"},
@@ -61,7 +64,8 @@ TEST(HostileNccl, EachOfTheseIsRefusedAndSaysWhy) {
       {nccl(gpu("0000:01:00.0", "", R"(dev="0" sm="NaN")") + gpu("0000:01:00.0", "")), "twice"},
       {nccl(gpu("0000:01:00.0", links)), "too many links"},
       {nccl(R"(<pci busid="0000:05:00.0"><nic><net speed="nan"/></nic></pci>)"), "<net>: speed"},
-      {nccl(R"(<pci busid="0000:02:00.0" class="0x020000"/>)" + gpu("0000:01:00.0", R"(<nvlink target="0000:02:00.0" count="1"/>)")),
+      {nccl(R"(<pci busid="0000:02:00.0" class="0x020000"/>)" +
+            gpu("0000:01:00.0", R"(<nvlink target="0000:02:00.0" count="1"/>)")),
        "NVLink to the NIC"},
       {nccl(deep), "nested too deeply"},
       {nccl(wide), "too many elements"},
@@ -69,19 +73,23 @@ TEST(HostileNccl, EachOfTheseIsRefusedAndSaysWhy) {
   for (const Bad& b : bad) {
     const auto m = import_nccl_xml(b.text);
     ASSERT_FALSE(m) << b.text.substr(0, 200);
-    EXPECT_NE(m.error().text.find(b.complaint), std::string::npos) << m.error().text << "\nfor " << b.text.substr(0, 200);
+    EXPECT_NE(m.error().text.find(b.complaint), std::string::npos)
+        << m.error().text << "\nfor " << b.text.substr(0, 200);
   }
 }
 
 TEST(HostileNccl, OddButHarmless) {
-  for (const std::string& text :
-       {nccl(""), nccl("", ""), nccl("<nic/>"), nccl("<pancake/>"), nccl(gpu("0000:01:00.0", "")),
-        // links in a circle, to itself, told by one end only, and to what is not there
-        nccl(gpu("0000:01:00.0", R"(<nvlink target="0000:02:00.0" count="1"/>)") +
-             gpu("0000:02:00.0", R"(<nvlink target="0000:03:00.0" count="1"/>)", R"(dev="1")") +
-             gpu("0000:03:00.0", R"(<nvlink target="0000:01:00.0" count="1"/>)", R"(dev="2")")),
-        nccl(gpu("0000:01:00.0", R"(<nvlink target="0000:01:00.0" count="4"/>)")),
-        nccl(gpu("0000:01:00.0", R"(<nvlink target="0000:09:00.0" count="1000"/><nvlink target="0000:0a:00.0" count="1000"/>)"))}) {
+  for (
+      const std::string& text :
+      {nccl(""), nccl("", ""), nccl("<nic/>"), nccl("<pancake/>"), nccl(gpu("0000:01:00.0", "")),
+       // links in a circle, to itself, told by one end only, and to what is not there
+       nccl(gpu("0000:01:00.0", R"(<nvlink target="0000:02:00.0" count="1"/>)") +
+            gpu("0000:02:00.0", R"(<nvlink target="0000:03:00.0" count="1"/>)", R"(dev="1")") +
+            gpu("0000:03:00.0", R"(<nvlink target="0000:01:00.0" count="1"/>)", R"(dev="2")")),
+       nccl(gpu("0000:01:00.0", R"(<nvlink target="0000:01:00.0" count="4"/>)")),
+       nccl(gpu(
+           "0000:01:00.0",
+           R"(<nvlink target="0000:09:00.0" count="1000"/><nvlink target="0000:0a:00.0" count="1000"/>)"))}) {
     const auto m = import_nccl_xml(text);
     ASSERT_TRUE(m) << m.error().text << " for " << text;
     use(*m);
@@ -142,7 +150,28 @@ TEST(HostileFile, FailuresNameIt) {
   ASSERT_FALSE(odd);
   EXPECT_TRUE(odd.error().text.starts_with(path)) << odd.error().text;
   std::filesystem::remove(path);
-  for (const char* text : {"", " ", "pancake", "[]", "[1]", "{}", "<", "<topology/>"}) EXPECT_FALSE(import_topology(text)) << text;
+  for (const char* text : {"", " ", "pancake", "[]", "[1]", "{}", "<", "<topology/>"})
+    EXPECT_FALSE(import_topology(text)) << text;
+}
+
+TEST(HostileFile, JsonOfDevices) {
+  MadeHost h = make_switched_host(2, 1, 4);
+  set_fabric(h, {.cluster = "rack", .clique = 3, .is_healthy = true});
+  const std::string good = to_json(h.machine);
+  use({h.machine});
+  const auto with = [&](const std::string& from, const std::string& to) {
+    std::string s = good;
+    EXPECT_NE(s.find(from), std::string::npos) << from;
+    return s.replace(s.find(from), from.size(), to);
+  };
+  for (const std::string& text :
+       {with("\"a\": 3", "\"a\": 99"), with("\"a\": 3", "\"a\": -1"), with("\"a\": 3", "\"a\": 0"),
+        with("\"b\": 4", "\"b\": 3"), with("\"kind\": \"nvlink\"", "\"kind\": \"string\""),
+        with("\"links\": 4", "\"links\": 1e300"), with("\"path\": \"PHB\"", "\"path\": \"PUB\""),
+        with("\"mb_per_s\": 100000", "\"mb_per_s\": -1"), with("\"healthy\": true", "\"healthy\": 1"),
+        with("\"clique\": 3", "\"clique\": 4294967296"), with("\"cluster\": \"rack\"", "\"cluster\": \"\""),
+        with("\"knows_nvlinks\": true", "\"knows_nvlinks\": null"), with("\"edges\": [", "\"edges\": [7,")})
+    EXPECT_FALSE(import_topology(text)) << text.substr(0, 400);
 }
 
 // Cut anywhere, and with pieces removed or doubled.
@@ -151,8 +180,8 @@ TEST(HostileFile, CapturedOnesMutated) {
   if (folder.empty())
     GTEST_SKIP() << "no captured machines; set LIBCOLL_SHARED to the folder that holds topologies/";
   std::mt19937 random(17);
-  for (const char* name : {"/nccl/oci-gb300-2trays.xml", "/nccl/rccl-topo_8p_90a_1.xml", "/smi/dgx1v-topo-m.txt",
-                           "/hwloc/power8gpudistances.xml"}) {
+  for (const char* name : {"/nccl/oci-gb300-2trays.xml", "/nccl/rccl-topo_8p_90a_1.xml",
+                           "/smi/dgx1v-topo-m.txt", "/hwloc/power8gpudistances.xml"}) {
     const auto text = read_file(folder + name, 1u << 20);
     ASSERT_TRUE(text);
     for (int i = 0; i < 150; ++i) {

@@ -45,16 +45,15 @@ TEST_P(CapturedIslands, AreAsReviewed) {
   ASSERT_TRUE(machines) << machines.error().text;
   expect_islands(std::filesystem::path(GetParam()).stem().string(), *machines);
 }
-INSTANTIATE_TEST_SUITE_P(Machines, CapturedIslands,
-                         testing::Values("hwloc/nvidiaDGX2.xml", "hwloc/power8gpudistances.xml",
-                                         "hwloc/32em64t-2n8c2t-pci-wholeio.xml", "hwloc/16intel64-manyVFs.xml",
-                                         "hwloc/96em64t-4n4d3ca2co-pci.xml", "hwloc/fakeheterodistances.xml",
-                                         "nccl/aws-p4d-24xl-topo.xml", "nccl/aws-p4de-24xl-topo.xml",
-                                         "nccl/aws-p5.48xl-topo.xml", "nccl/aws-g5.48xl-topo.xml",
-                                         "nccl/azure-ndv2-topo.xml", "nccl/azure-ndv4-topo.xml",
-                                         "nccl/azure-ndv5-topo.xml", "nccl/oci-gb300-2trays.xml",
-                                         "nccl/rccl-topo_8p_940.xml", "nccl/rccl-topo_8p_90a_1.xml",
-                                         "nccl/rccl-topo_16p1h.xml", "smi/dgx1v-topo-m.txt"));
+INSTANTIATE_TEST_SUITE_P(
+    Machines, CapturedIslands,
+    testing::Values("hwloc/nvidiaDGX2.xml", "hwloc/power8gpudistances.xml",
+                    "hwloc/32em64t-2n8c2t-pci-wholeio.xml", "hwloc/16intel64-manyVFs.xml",
+                    "hwloc/96em64t-4n4d3ca2co-pci.xml", "hwloc/fakeheterodistances.xml",
+                    "nccl/aws-p4d-24xl-topo.xml", "nccl/aws-p4de-24xl-topo.xml", "nccl/aws-p5.48xl-topo.xml",
+                    "nccl/aws-g5.48xl-topo.xml", "nccl/azure-ndv2-topo.xml", "nccl/azure-ndv4-topo.xml",
+                    "nccl/azure-ndv5-topo.xml", "nccl/oci-gb300-2trays.xml", "nccl/rccl-topo_8p_940.xml",
+                    "nccl/rccl-topo_8p_90a_1.xml", "nccl/rccl-topo_16p1h.xml", "smi/dgx1v-topo-m.txt"));
 
 TEST(MadeIslands, FourGpusAndFourRailsPerHost) {
   expect_islands("made-4-hosts-of-4", std::vector<Machine>(4, make_switched_host(4, 4, 12).machine));
@@ -68,7 +67,8 @@ TEST(MadeIslands, OneFabricOverEighteenTrays) {
 
 TEST(MadeIslands, FabricsJoinOnlyIfEqualAndHealthy) {
   std::vector<Machine> machines;
-  const NvlinkFabric fabrics[] = {{"rack", 1, true}, {"rack", 1, true}, {"rack", 2, true}, {"other", 1, true}, {"rack", 1, false}};
+  const NvlinkFabric fabrics[] = {
+      {"rack", 1, true}, {"rack", 1, true}, {"rack", 2, true}, {"other", 1, true}, {"rack", 1, false}};
   for (const NvlinkFabric& fabric : fabrics) {
     MadeHost tray = make_switched_host(2, 2, 18);
     set_fabric(tray, fabric);
@@ -78,14 +78,16 @@ TEST(MadeIslands, FabricsJoinOnlyIfEqualAndHealthy) {
 }
 
 TEST(MadeIslands, UnequalIslands) {
-  expect_islands("made-8-and-4", {make_switched_host(8, 8, 18).machine, make_switched_host(4, 4, 18).machine});
+  expect_islands("made-8-and-4",
+                 {make_switched_host(8, 8, 18).machine, make_switched_host(4, 4, 18).machine});
 }
 
 TEST(MadeIslands, SwitchedGpuWithMissingLinks) {
   MadeHost h = make_switched_host(8, 8, 18);
   for (Edge& e : h.machine.edges)
     if (e.kind == EdgeKind::nvlink && e.a == h.gpus[5]) e.links = 9, e.mb_per_s /= 2;
-  std::erase_if(h.machine.edges, [&](const Edge& e) { return e.kind == EdgeKind::nvlink && e.a == h.gpus[2]; });
+  std::erase_if(h.machine.edges,
+                [&](const Edge& e) { return e.kind == EdgeKind::nvlink && e.a == h.gpus[2]; });
   expect_islands("made-missing-links", {h.machine});
 }
 
@@ -113,9 +115,7 @@ TEST(MadeIslands, WithoutNvlink) { expect_islands("made-pcie-only", {make_host(4
 
 TEST(MadeIslands, WithoutGpus) { expect_islands("made-no-gpus", {make_host(0, 2).machine}); }
 
-TEST(MadeIslands, WithoutAnything) {
-  expect_islands("made-nothing", {synthetic("package:1 core:2 pu:1")});
-}
+TEST(MadeIslands, WithoutAnything) { expect_islands("made-nothing", {synthetic("package:1 core:2 pu:1")}); }
 
 // A container that was given GPUs 0, 3 and 5 of a DGX-1V, seen by nvidia-smi and by NCCL.
 TEST(MadeIslands, ContainerWithThreeOfEightGpus) {
@@ -158,7 +158,8 @@ TEST(MadeRails, LeaderIsNearestItsNic) {
   const Rails rails = find_rails(machines, find_islands(machines));
   EXPECT_EQ(rails.leaders, std::vector<int>{0});
   for (Edge& e : h.machine.edges)
-    if (e.kind == EdgeKind::pcie && e.b == h.nics[0]) e.path = e.a == h.gpus[2] ? PathClass::pix : PathClass::sys;
+    if (e.kind == EdgeKind::pcie && e.b == h.nics[0])
+      e.path = e.a == h.gpus[2] ? PathClass::pix : PathClass::sys;
   const std::vector<Machine> moved{h.machine};
   EXPECT_EQ(find_rails(moved, find_islands(moved)).leaders, std::vector<int>{2});
 }

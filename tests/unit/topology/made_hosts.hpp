@@ -49,8 +49,12 @@ inline MadeHost make_host(int gpus, int nics) {
 }
 
 inline void link(Machine& m, int a, int b, int links) {
-  m.edges.push_back({.kind = EdgeKind::nvlink, .a = std::min(a, b), .b = std::max(a, b), .links = links,
-                     .mb_per_s = static_cast<std::uint64_t>(links) * 25000, .path = PathClass::unknown});
+  m.edges.push_back({.kind = EdgeKind::nvlink,
+                     .a = std::min(a, b),
+                     .b = std::max(a, b),
+                     .links = links,
+                     .mb_per_s = static_cast<std::uint64_t>(links) * 25000,
+                     .path = PathClass::unknown});
 }
 
 // All GPUs at one NVSwitch by `links` each.
