@@ -11,6 +11,7 @@ namespace {
 
 constexpr std::size_t max_file_bytes = 64u << 20;
 constexpr std::size_t max_machines = 4096;
+constexpr int max_gpus = 4096;  // islands compare them pairwise
 
 detail::Result<std::vector<Machine>> one(detail::Result<Machine> m) {
   if (!m) return tl::make_unexpected(m.error());
@@ -37,9 +38,7 @@ detail::Result<std::vector<Machine>> machines_from_json(std::string_view text) {
   }
 }
 
-}  // namespace
-
-detail::Result<std::vector<Machine>> import_topology(std::string_view text) {
+detail::Result<std::vector<Machine>> read_any(std::string_view text) {
   const std::size_t start = text.find_first_not_of(" \t\r\n");
   const char first = start == std::string_view::npos ? '\0' : text[start];
   if (first == '{' || first == '[') return machines_from_json(text);
@@ -49,6 +48,18 @@ detail::Result<std::vector<Machine>> import_topology(std::string_view text) {
   if (text.find("GPU") != std::string_view::npos) return one(import_smi_topology(text));
   return detail::failure(Errc::invalid_argument,
                          "none of: hwloc XML, NCCL topology XML, nvidia-smi topo -m, JSON of coll-info");
+}
+
+}  // namespace
+
+detail::Result<std::vector<Machine>> import_topology(std::string_view text) {
+  auto machines = read_any(text);
+  int gpus = 0;
+  if (machines)
+    for (const Machine& m : *machines) gpus += m.count(NodeKind::gpu);
+  if (gpus > max_gpus)
+    return detail::failure(Errc::invalid_argument, fmt::format("{} GPUs, more than {}", gpus, max_gpus));
+  return machines;
 }
 
 detail::Result<std::vector<Machine>> import_topology_file(const std::string& path) {

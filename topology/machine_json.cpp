@@ -9,7 +9,7 @@ namespace {
 
 using nlohmann::json;
 constexpr int version = 1;
-constexpr std::size_t max_nodes = 100000, max_edges = 200000;
+constexpr std::size_t max_nodes = 100000, max_edges = 400000;
 constexpr auto most_mb_per_s = static_cast<std::int64_t>(max_mb_per_s);
 // All CPU sets together: "0-65535" is seven characters and 8 KiB, so a small file could ask for much.
 constexpr std::size_t max_words = 8u << 20;
@@ -117,7 +117,7 @@ Machine machine_from(const json& j) {
       m.edges.push_back(edge_from_json(e, m.nodes.size()));
   if (j.contains("host")) m.host = string_member(j, "host");
   if (j.contains("knows_nvlinks")) m.knows_nvlinks = bool_member(j, "knows_nvlinks");
-  for (const json& n : array_member(j, "notes", 1000)) {
+  for (const json& n : array_member(j, "notes", 4000)) {
     if (!n.is_string()) throw Malformed{"'notes' must hold strings"};
     m.notes.push_back(n.get<std::string>());
   }

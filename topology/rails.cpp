@@ -10,11 +10,13 @@
 namespace libcoll::topo {
 namespace {
 
-PathClass path_between(const Machine& m, int a, int b) {
-  const auto [low, high] = std::minmax(a, b);
+// By node: how far it is from the GPU.
+std::vector<PathClass> paths_from(const Machine& m, int gpu) {
+  std::vector<PathClass> paths(m.nodes.size(), PathClass::unknown);
   for (const Edge& e : m.edges)
-    if (e.kind == EdgeKind::pcie && e.a == low && e.b == high) return e.path;
-  return PathClass::unknown;
+    if (e.kind == EdgeKind::pcie && (e.a == gpu || e.b == gpu))
+      paths[static_cast<std::size_t>(e.a + e.b - gpu)] = e.path;
+  return paths;
 }
 
 // Nodes of the NICs worth using.
@@ -36,9 +38,10 @@ std::vector<NicChoice> choose_nics(std::span<const Machine> machines, const Isla
   std::vector<NicChoice> choices;
   for (const GpuRef gpu : islands.gpus) {
     const Machine& m = machines[static_cast<std::size_t>(gpu.host)];
+    const std::vector<PathClass> paths = paths_from(m, gpu.node);
     NicChoice best;
     for (const int n : nics[static_cast<std::size_t>(gpu.host)]) {
-      const PathClass path = path_between(m, gpu.node, n);
+      const PathClass path = paths[static_cast<std::size_t>(n)];
       if (best.nic < 0 ||
           std::pair(path, taken[{gpu.host, n}]) < std::pair(best.path, taken[{gpu.host, best.nic}]))
         best = {n, path};

@@ -1,5 +1,5 @@
-// Any bytes as NCCL's XML, and as what nvidia-smi prints: valid Machines, whose islands and rails can be
-// told, or a failure.
+// Any bytes as a topology file (NCCL's XML above all), and as what nvidia-smi prints: valid Machines, whose
+// islands and rails can be told, or a failure.
 #include <cstdint>
 #include <cstdlib>
 #include <string_view>
@@ -22,7 +22,7 @@ void use(const std::vector<libcoll::topo::Machine>& machines) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t bytes) {
   using namespace libcoll::topo;
   const std::string_view text(reinterpret_cast<const char*>(data), bytes);
-  if (const auto machines = import_nccl_xml(text)) use(*machines);
+  if (const auto machines = import_topology(text)) use(*machines);
   if (const auto m = import_smi_topology(text)) use({*m});
   return 0;
 }

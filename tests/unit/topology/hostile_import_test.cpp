@@ -167,7 +167,7 @@ TEST(HostileFile, JsonOfDevices) {
   for (const std::string& text :
        {with("\"a\": 3", "\"a\": 99"), with("\"a\": 3", "\"a\": -1"), with("\"a\": 3", "\"a\": 0"),
         with("\"b\": 4", "\"b\": 3"), with("\"kind\": \"nvlink\"", "\"kind\": \"string\""),
-        with("\"links\": 4", "\"links\": 1e300"), with("\"path\": \"PHB\"", "\"path\": \"PUB\""),
+        with("\"links\": 4", "\"links\": 1e300"), with("\"path\": \"SYS\"", "\"path\": \"PUB\""),
         with("\"mb_per_s\": 100000", "\"mb_per_s\": -1"), with("\"healthy\": true", "\"healthy\": 1"),
         with("\"clique\": 3", "\"clique\": 4294967296"), with("\"cluster\": \"rack\"", "\"cluster\": \"\""),
         with("\"knows_nvlinks\": true", "\"knows_nvlinks\": null"), with("\"edges\": [", "\"edges\": [7,")})
