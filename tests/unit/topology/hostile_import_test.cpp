@@ -140,6 +140,53 @@ TEST(HostileSmi, EachOfTheseIsRefusedAndSaysWhy) {
   }
 }
 
+const std::string small_hwloc = [] {
+  const std::string sets = R"( cpuset="0x1" complete_cpuset="0x1" nodeset="0x1" complete_nodeset="0x1")";
+  const auto gpu_at = [](const std::string& bus, const std::string& gp, const std::string& name) {
+    return R"(<object type="PCIDev" gp_index="1)" + gp + R"(" pci_busid=")" + bus +
+           R"(" pci_type="0302 [10de:1db8] [10de:131d] a1"><object type="OSDev" osdev_type="1" gp_index="2)" +
+           gp + R"(" name=")" + name + R"("/></object>)";
+  };
+  return R"(<topology version="2.0"><object type="Machine" os_index="0" gp_index="1" allowed_cpuset="0x1" allowed_nodeset="0x1")" +
+         sets + R"(><object type="NUMANode" os_index="0" gp_index="2" local_memory="1024")" + sets +
+         R"(/><object type="PU" os_index="0" gp_index="3")" + sets +
+         R"(/><object type="Bridge" gp_index="4" bridge_type="0-1">)" + gpu_at("0000:01:00.0", "0", "nvml0") +
+         gpu_at("0000:02:00.0", "1", "nvml1") + R"(</object></object>)" +
+         R"(<distances2 type="OSDev" nbobjs="2" kind="9" name="NVLinkBandwidth" indexing="gp"><indexes length="5">20 21</indexes>)" +
+         R"(<u64values length="15">0 50000 50000 0</u64values></distances2></topology>)";
+}();
+
+// hwloc writes such a matrix where all its objects are of one type.
+TEST(HostileHwlocDevices, TheRightOneIsRead) {
+  const auto m = import_topology(small_hwloc);
+  ASSERT_TRUE(m) << m.error().text;
+  EXPECT_EQ(find_islands(*m).islands, (std::vector<std::vector<int>>{{0, 1}}));
+  EXPECT_EQ(m->front().edges.back().mb_per_s, 50000u);
+  use(*m);
+}
+
+TEST(HostileHwlocDevices, EachOfTheseIsRefusedAndSaysWhy) {
+  const auto with = [](const std::string& from, const std::string& to) {
+    std::string s = small_hwloc;
+    return s.replace(s.find(from), from.size(), to);
+  };
+  const Bad bad[] = {{with("0 50000 50000 0", "0 NaN 50000 0"), "<u64values>: \"NaN\""},
+                     {with("0 50000 50000 0", "0 -1 50000 0"), "<u64values>: \"-1\""},
+                     {with("0 50000 50000 0", "0 99999999999999999999 0 0"), "<u64values>"},
+                     {with("0 50000 50000 0", "0 50000"), "2 values for 2 objects"},
+                     {with("0 50000 50000 0", "0 1 2 3 4"), "more values than pairs"},
+                     {with("20 21", "20 x"), "<indexes>: \"x\""},
+                     {with("20 21", ""), "no objects"},
+                     {with(" indexing=\"gp\"", ""), "not indexed by gp"},
+                     {with("0302 [10de:1db8]", "0302 10de:1db8"), "<object>: pci_type"},
+                     {with("0000:02:00.0", "0000"), "<object>: pci_busid"}};
+  for (const Bad& b : bad) {
+    const auto m = import_topology(b.text);
+    ASSERT_FALSE(m) << b.complaint;
+    EXPECT_NE(m.error().text.find(b.complaint), std::string::npos) << m.error().text;
+  }
+}
+
 TEST(HostileFile, FailuresNameIt) {
   const auto missing = import_topology_file("/nonexistent.xml");
   ASSERT_FALSE(missing);
