@@ -72,6 +72,7 @@ struct Gpu {
 struct Host {
   Machine machine;
   std::vector<Device> devices;
+  std::vector<const XmlElement*> elements;  // by device: what to name in a complaint
   std::vector<Gpu> gpus;
   std::set<int> numa_nodes;
   int unknown_functions = 0;  // PCI functions that say neither their class nor what they are
@@ -158,34 +159,29 @@ class Importer {
       ++h.unknown_functions;
   }
 
-  static std::size_t add(Host& h, NodeKind kind, const XmlElement& pci, const Place& place) {
-    if (h.devices.size() == max_devices) throw BadXml(pci, "too many devices on one host");
+  // `e` is its <pci>, or the <net> of a NIC that is none of PCI, such as a bond of several.
+  static std::size_t add(Host& h, NodeKind kind, const XmlElement& e, const Place& place) {
+    if (h.devices.size() == max_devices) throw BadXml(e, "too many devices on one host");
     Device d;
     d.kind = kind;
-    d.bus_id = bus_id_of(pci, "busid");
-    d.vendor = hex(pci, "vendor");
+    if (e.name == "pci") {
+      d.bus_id = bus_id_of(e, "busid");
+      d.vendor = hex(e, "vendor");
+      d.switches = place.switches;
+    }
     d.parent = place.parent;
     d.host_bridge = place.parent;  // NCCL sees one per CPU
-    d.switches = place.switches;
     h.devices.push_back(std::move(d));
+    h.elements.push_back(&e);
     return h.devices.size() - 1;
   }
 
-  // `pci` is null for a NIC that is none of PCI, such as a bond of several.
   static void read_nic(Host& h, const XmlElement& nic, const Place& place, const XmlElement* pci) {
     bool has_net = false;
     for (const XmlElement& net : nic.children) {
       if (net.name != "net") continue;
       has_net = true;
-      if (pci != nullptr) {
-        add(h, NodeKind::nic, *pci, place);
-      } else {
-        if (h.devices.size() == max_devices) throw BadXml(net, "too many devices on one host");
-        Device d;
-        d.kind = NodeKind::nic;
-        d.parent = d.host_bridge = place.parent;
-        h.devices.push_back(std::move(d));
-      }
+      add(h, NodeKind::nic, pci != nullptr ? *pci : net, place);
       Device& d = h.devices.back();
       d.name = printable(net.get("name"));
       d.os_index = integer(net, "dev", 0, 4095, -1);
@@ -208,7 +204,7 @@ class Importer {
     for (std::size_t i = 0; i < h.devices.size(); ++i)
       if (const Device& d = h.devices[i];
           !d.bus_id.empty() && !node_at.try_emplace(d.bus_id, node_of[i]).second && d.kind == NodeKind::gpu)
-        throw BadXml(*element_of(h, i), fmt::format("the GPU at {} twice", d.bus_id));
+        throw BadXml(*h.elements[i], fmt::format("the GPU at {} twice", d.bus_id));
     LinkTable links;
     for (const Gpu& g : h.gpus) read_links(h, g, node_of[g.device], node_at, links);
     links.settle(m);
@@ -222,12 +218,6 @@ class Importer {
           fmt::format("{} PCI functions without a class: the file does not say which are GPUs or NICs",
                       h.unknown_functions));
     return std::move(m);
-  }
-
-  static const XmlElement* element_of(const Host& h, std::size_t device) {
-    for (const Gpu& g : h.gpus)
-      if (g.device == device) return g.element;
-    return h.gpus.front().element;
   }
 
   static void read_links(Host& h, const Gpu& g, int node, std::map<std::string, int>& node_at,

@@ -62,6 +62,8 @@ TEST(HostileNccl, EachOfTheseIsRefusedAndSaysWhy) {
       {nccl(gpu("0000:01:00.0", R"(<c2c bw="1e300" count="5"/>)")), "<c2c>: bw"},
       {nccl(gpu("0000:01:00.0", "", R"(dev="-7")")), "<gpu>: dev"},
       {nccl(gpu("0000:01:00.0", "", R"(dev="0" sm="NaN")") + gpu("0000:01:00.0", "")), "twice"},
+      {nccl(R"(<pci busid="0:1.0" class="0x030200"/><pci busid="0:1.0" class="0x030200"/>)"),
+       "<pci>: the GPU at 0:1.0 twice"},
       {nccl(gpu("0000:01:00.0", links)), "too many links"},
       {nccl(R"(<pci busid="0000:05:00.0"><nic><net speed="nan"/></nic></pci>)"), "<net>: speed"},
       {nccl(R"(<pci busid="0000:02:00.0" class="0x020000"/>)" +
