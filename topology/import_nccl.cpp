@@ -215,7 +215,7 @@ class Importer {
       m.notes.push_back("a PCI skeleton, which says nothing about NVLink");
     if (h.unknown_functions > 0)
       m.notes.push_back(
-          fmt::format("{} PCI functions without a class: the file does not say which are GPUs or NICs",
+          fmt::format("a PCI skeleton: {} functions, not saying which are GPUs or NICs, and no NVLinks",
                       h.unknown_functions));
     return std::move(m);
   }
