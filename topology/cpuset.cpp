@@ -29,6 +29,28 @@ CpuSet CpuSet::range(int first, int last) {
   return s;
 }
 
+detail::Result<CpuSet> CpuSet::from_mask(std::string_view text) {
+  std::vector<std::uint32_t> words;
+  for (std::string_view rest = text; !rest.empty();) {
+    const std::size_t comma = std::min(rest.find(','), rest.size());
+    std::string_view word = rest.substr(0, comma);
+    rest.remove_prefix(std::min(comma + 1, rest.size()));
+    if (word.starts_with("0x")) word.remove_prefix(2);
+    std::uint32_t bits = 0;
+    const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), bits, 16);
+    if ((!word.empty() && error != std::errc{}) || end != word.data() + word.size() ||
+        words.size() == static_cast<std::size_t>(max_cpus) / 32)
+      return detail::failure(Errc::invalid_argument, fmt::format("not a bounded set: '{}'", text.substr(0, 40)));
+    words.push_back(bits);
+  }
+  CpuSet s;
+  for (std::size_t i = 0; i < words.size(); ++i) {
+    const std::size_t place = words.size() - 1 - i;
+    s.add_word(place / 2, std::uint64_t{words[i]} << (place % 2 * 32));
+  }
+  return s;
+}
+
 detail::Result<CpuSet> CpuSet::from_list(std::string_view text) {
   const std::string_view whole = text.substr(0, 40);
   const auto bad = [&] {

@@ -21,6 +21,9 @@ class CpuSet {
   static CpuSet range(int first, int last);  // both ends included
   // "0-3,8": the form of Linux cpulists. The empty text is the empty set.
   static detail::Result<CpuSet> from_list(std::string_view);
+  // "0x0000000f,,ffffffff": words of 32 bits, most significant first, an empty one being zero. The form
+  // of hwloc and of the kernel's cpumaps.
+  static detail::Result<CpuSet> from_mask(std::string_view);
 
   // Numbers outside [0, max_cpus) are ignored.
   void add(int cpu);

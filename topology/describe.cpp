@@ -32,6 +32,17 @@ std::string text_of(const Machine& m, int index, const std::vector<int>& labels,
     case NodeKind::l3:
       if (n.name == "unknown") return "L3 unknown";
       return fmt::format("{} {}{}", n.name.empty() ? "L3" : n.name, label, size);
+    case NodeKind::gpu:
+      return fmt::format("GPU {}{}", label, n.bus_id.empty() ? "" : " at " + n.bus_id);
+    case NodeKind::nvswitch:
+      return fmt::format("NVSwitch {}{}", label, n.bus_id.empty() ? " (not listed)" : " at " + n.bus_id);
+    case NodeKind::nic: {
+      std::string s = "NIC " + (n.name.empty() ? std::to_string(label) : n.name);
+      if (!n.bus_id.empty()) s += " at " + n.bus_id;
+      if (n.functions > 1) s += fmt::format(", {} functions", n.functions);
+      if (n.mb_per_s != 0) s += fmt::format(", {} GB/s", static_cast<double>(n.mb_per_s) / 1000);
+      return s;
+    }
     default:
       return fmt::format("{} {}", name_of(n.kind), label);
   }
@@ -82,6 +93,9 @@ std::string summary(const Machine& m) {
   s += ", " + plural(m.count(NodeKind::numa), "NUMA node", "NUMA nodes");
   s += ", " + plural(m.count(NodeKind::core), "core", "cores");
   s += ", " + plural(m.cpus().count(), "CPU", "CPUs");
+  if (const int n = m.count(NodeKind::gpu); n > 0) s += ", " + plural(n, "GPU", "GPUs");
+  if (const int n = m.count(NodeKind::nvswitch); n > 0) s += ", " + plural(n, "NVSwitch", "NVSwitches");
+  if (const int n = m.count(NodeKind::nic); n > 0) s += ", " + plural(n, "NIC", "NICs");
   s += fmt::format("; lines of {} B", m.line_bytes);
   if (m.l2_bytes != 0) s += ", L2 " + format_bytes(m.l2_bytes);
   if (m.l3_bytes != 0) s += ", L3 " + format_bytes(m.l3_bytes);

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <array>
+#include <set>
+#include <tuple>
 
 #include "topology/hash.hpp"
 
@@ -11,13 +13,54 @@ namespace {
 
 constexpr std::array<const char*, node_kind_count> kind_names{"machine", "package", "numa",     "l3", "core",
                                                               "pu",      "gpu",     "nvswitch", "nic"};
+constexpr std::array<const char*, path_class_count> path_names{"PIX", "PXB", "PHB", "NODE", "SYS", "unknown"};
+constexpr std::array<const char*, edge_kind_count> edge_names{"nvlink", "c2c", "pcie"};
 constexpr std::array on_every_path{NodeKind::package, NodeKind::numa, NodeKind::l3, NodeKind::core};
 
 auto broken(std::size_t node, const char* what) {
   return detail::failure(Errc::invalid_argument, fmt::format("machine node {}: {}", node, what));
 }
 
+bool may_join(EdgeKind kind, NodeKind a, NodeKind b) {
+  if (a != NodeKind::gpu && b != NodeKind::gpu) return false;
+  const NodeKind other = a == NodeKind::gpu ? b : a;
+  const bool is_cpu = other == NodeKind::package || other == NodeKind::numa;
+  switch (kind) {
+    case EdgeKind::nvlink: return other == NodeKind::gpu || other == NodeKind::nvswitch || is_cpu;
+    case EdgeKind::c2c: return is_cpu;
+    case EdgeKind::pcie: return other == NodeKind::gpu || other == NodeKind::nic;
+  }
+  return false;
+}
+
+detail::Result<void> validate_edges(const Machine& m) {
+  std::set<std::tuple<EdgeKind, int, int>> seen;
+  for (std::size_t i = 0; i < m.edges.size(); ++i) {
+    const Edge& e = m.edges[i];
+    const auto bad = [&](const char* what) {
+      return detail::failure(Errc::invalid_argument, fmt::format("machine edge {}: {}", i, what));
+    };
+    if (e.a < 0 || e.a >= e.b || static_cast<std::size_t>(e.b) >= m.nodes.size())
+      return bad("its ends must be two nodes, the lower one first");
+    if (!may_join(e.kind, m.nodes[static_cast<std::size_t>(e.a)].kind, m.nodes[static_cast<std::size_t>(e.b)].kind))
+      return bad("its ends cannot be joined by such an edge");
+    if (e.links < 0 || e.links > max_links || e.mb_per_s > max_mb_per_s) return bad("links or bandwidth out of range");
+    if (!seen.emplace(e.kind, e.a, e.b).second) return bad("the same edge twice");
+  }
+  return {};
+}
+
 }  // namespace
+
+const char* name_of(PathClass path) noexcept {
+  const auto i = static_cast<std::size_t>(path);
+  return i < path_names.size() ? path_names[i] : "unknown";
+}
+
+const char* name_of(EdgeKind kind) noexcept {
+  const auto i = static_cast<std::size_t>(kind);
+  return i < edge_names.size() ? edge_names[i] : "unknown kind";
+}
 
 const char* name_of(NodeKind kind) noexcept {
   const auto i = static_cast<std::size_t>(kind);
@@ -72,7 +115,9 @@ std::uint64_t Machine::fingerprint() const {
     const std::uint64_t size = n.kind == NodeKind::numa ? 0 : n.bytes;
     h.add(n.kind).add(n.parent).add(n.os_index).add(n.key).add(size).add(n.name);
     for (const std::uint64_t w : n.cpus.words()) h.add(w);
+    if (is_device(n.kind)) h.add(n.bus_id).add(n.mb_per_s);
   }
+  for (const Edge& e : edges) h.add(e.kind).add(e.a).add(e.b).add(e.links).add(e.mb_per_s).add(e.path);
   return h.value();
 }
 
@@ -85,7 +130,12 @@ detail::Result<void> validate(const Machine& m) {
     if (n.parent < 0 || static_cast<std::size_t>(n.parent) >= i)
       return broken(i, "parent must come before it");
     if (n.kind == NodeKind::machine) return broken(i, "a second machine");
-    if (m.nodes[static_cast<std::size_t>(n.parent)].kind == NodeKind::pu) return broken(i, "child of a PU");
+    const NodeKind above = m.nodes[static_cast<std::size_t>(n.parent)].kind;
+    if (above == NodeKind::pu || is_device(above)) return broken(i, "child of a PU or of a device");
+    if (is_device(n.kind) && !n.cpus.empty()) return broken(i, "a device with CPUs");
+    if (n.mb_per_s > max_mb_per_s || n.functions < 1 || n.functions > max_functions || n.links_elsewhere < 0 ||
+        n.links_elsewhere > max_links)
+      return broken(i, "bandwidth, functions or links out of range");
     if (!m.nodes[static_cast<std::size_t>(n.parent)].cpus.includes(n.cpus))
       return broken(i, "its CPUs are not among its parent's");
     // Also what bounds the depth: every kind occurs once on a path.
@@ -99,9 +149,9 @@ detail::Result<void> validate(const Machine& m) {
       if (m.ancestor(static_cast<int>(i), kind) < 0)
         return broken(i, "a PU without package, NUMA node, L3 or core");
   }
-  if (pus.empty() || pus != m.cpus())
+  if (!pus.empty() && pus != m.cpus())
     return detail::failure(Errc::invalid_argument, "machine: its CPUs are not those of its PUs");
-  return {};
+  return validate_edges(m);
 }
 
 }  // namespace libcoll::topo

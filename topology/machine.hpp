@@ -12,10 +12,19 @@
 
 namespace libcoll::topo {
 
-// The CPU side is filled today; the device kinds are reserved for the device probes.
 enum class NodeKind : std::uint8_t { machine, package, numa, l3, core, pu, gpu, nvswitch, nic };
 inline constexpr int node_kind_count = 9;
 const char* name_of(NodeKind) noexcept;
+constexpr bool is_device(NodeKind kind) noexcept { return kind >= NodeKind::gpu; }
+
+// A multi-node NVLink domain. GPUs of several hosts reach each other through it if their tuples are
+// equal and healthy; clique numbers alone collide between unrelated clusters.
+struct NvlinkFabric {
+  std::string cluster;  // empty: the GPU is in none
+  std::uint32_t clique = 0;
+  bool is_healthy = false;
+  friend bool operator==(const NvlinkFabric&, const NvlinkFabric&) = default;
+};
 
 struct Node {
   NodeKind kind = NodeKind::machine;
@@ -26,12 +35,41 @@ struct Node {
   int key = -1;
   std::uint64_t bytes = 0;  // l3: cache size; numa: memory; 0 = unknown
   CpuSet cpus;              // CPUs that this process's cgroup allows
-  std::string name;         // package: CPU model; l3: "L2" or "unknown" where it is a stand-in
+  // package: CPU model; l3: "L2" or "unknown" where it is a stand-in; nic: as the system calls it;
+  // nvswitch: "hidden" where one stands for all that the source does not list.
+  std::string name;
+  std::string bus_id = {};     // devices: PCI address "0000:1b:00.0", empty if there is none
+  std::uint64_t mb_per_s = 0;  // nic: all its ports together, 0 = unknown
+  int functions = 1;           // nic: how many PCI functions or ports were folded into it
+  int links_elsewhere = 0;     // gpu: NVLinks to devices that the source does not show
+  NvlinkFabric fabric = {};    // gpu
 
   friend bool operator==(const Node&, const Node&) = default;
 };
 
-// Invariants (checked by validate): nodes[0] is the machine; the pu nodes are exactly its cpus; a
+// How far apart two PCI devices are, nearest first, in the words of nvidia-smi and NCCL: below one PCIe
+// switch, below several, one host bridge, one NUMA node, or anywhere.
+enum class PathClass : std::uint8_t { pix, pxb, phb, node, sys, unknown };
+inline constexpr int path_class_count = 6;
+const char* name_of(PathClass) noexcept;
+
+enum class EdgeKind : std::uint8_t { nvlink, c2c, pcie };
+inline constexpr int edge_kind_count = 3;
+const char* name_of(EdgeKind) noexcept;
+
+// Between two nodes, in both directions. nvlink (or AMD's xGMI): GPU to GPU, NVSwitch, or to the
+// package or NUMA node of a CPU that has such links. c2c: GPU to its CPU. pcie: GPU to GPU or NIC.
+struct Edge {
+  EdgeKind kind = EdgeKind::pcie;
+  int a = -1, b = -1;                   // a < b
+  int links = 0;                        // nvlink, c2c; 0 = unknown
+  std::uint64_t mb_per_s = 0;           // of all links together, one way; 0 = unknown
+  PathClass path = PathClass::unknown;  // pcie
+  friend bool operator==(const Edge&, const Edge&) = default;
+};
+
+// Invariants (checked by validate): nodes[0] is the machine; the pu nodes are exactly its cpus, or
+// there are none at all (files about devices list no CPUs); devices have no children; a
 // child's cpus lie in its parent's; each pu has one ancestor of each kind package, numa, l3, core.
 // Packages may hold NUMA nodes or the other way round. A numa node without children is memory only
 // (HBM, CXL). `l3` is the last cache that cores share: L2 on machines such as A64FX.
@@ -41,6 +79,9 @@ struct Machine {
   std::uint64_t l2_bytes = 0;     // one L2, 0 = unknown
   std::uint64_t l3_bytes = 0;     // one L3, the largest if they differ, 0 = unknown
   std::vector<Node> nodes;
+  std::vector<Edge> edges;
+  std::string host;                // its name where the source tells several hosts apart
+  bool knows_nvlinks = false;      // else the absence of nvlink edges says nothing
   std::vector<std::string> notes;  // what could not be probed, and what was assumed instead
 
   const CpuSet& cpus() const;  // those that this process's cgroup allows
@@ -59,6 +100,8 @@ struct Machine {
   friend bool operator==(const Machine&, const Machine&) = default;
 };
 
+inline constexpr std::uint64_t max_mb_per_s = std::uint64_t{1} << 30;  // what a Machine may hold
+inline constexpr int max_links = 1024, max_functions = 4096;
 detail::Result<void> validate(const Machine&);
 
 std::string to_json(const Machine&);

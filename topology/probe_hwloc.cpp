@@ -14,6 +14,7 @@
 #include <memory>
 
 #include "topology/files.hpp"
+#include "topology/import.hpp"
 #include "topology/process.hpp"
 #include "topology/xml_guard.hpp"
 
@@ -319,6 +320,9 @@ detail::Result<Machine> import_hwloc_xml(std::string_view text) {
   });
   if (!m) return m;
   settle_line_bytes(*m, 0);
+  m = finish(std::move(*m));
+  if (!m) return m;
+  if (auto read = import_hwloc_devices(*m, text); !read) return tl::make_unexpected(read.error());
   return finish(std::move(*m));
 }
 

@@ -156,27 +156,10 @@ std::uint64_t parse_number(std::string_view text, std::string_view what) {
   return v;
 }
 
-// hwloc's form: "0x0000000f,0xffffffff", most significant first, an empty or short word being zero.
 CpuSet parse_set(std::string_view text, std::string_view what) {
-  std::vector<std::uint32_t> words;
-  for (std::string_view rest = text; !rest.empty();) {
-    const std::size_t comma = std::min(rest.find(','), rest.size());
-    std::string_view word = rest.substr(0, comma);
-    rest.remove_prefix(std::min(comma + 1, rest.size()));
-    if (word.starts_with("0x")) word.remove_prefix(2);
-    std::uint32_t bits = 0;
-    const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), bits, 16);
-    if ((!word.empty() && error != std::errc{}) || end != word.data() + word.size() ||
-        words.size() == CpuSet::max_cpus / 32)
-      throw Bad{fmt::format("{} is not a bounded set: '{}'", what, text.substr(0, 40))};
-    words.push_back(bits);
-  }
-  CpuSet s;
-  for (std::size_t i = 0; i < words.size(); ++i) {
-    const std::size_t place = words.size() - 1 - i;
-    s.add_word(place / 2, std::uint64_t{words[i]} << (place % 2 * 32));
-  }
-  return s;
+  auto set = CpuSet::from_mask(text);
+  if (!set) throw Bad{fmt::format("{}: {}", what, set.error().text)};
+  return std::move(*set);
 }
 
 class Guard {

@@ -18,7 +18,10 @@
 #include "topology/fabric.hpp"
 #include "topology/files.hpp"
 #include "topology/hierarchy.hpp"
+#include "topology/import.hpp"
+#include "topology/islands.hpp"
 #include "topology/probe_hwloc.hpp"
+#include "topology/rails.hpp"
 
 namespace {
 
@@ -28,7 +31,7 @@ using detail::value_or_throw;
 enum ExitCode { all_well = 0, failed = 1, bad_usage = 2, check_found = 3 };
 
 struct Options {
-  std::string xml, load, save, type = "f32", op = "sum";
+  std::string xml, load, topology_file, save, type = "f32", op = "sum";
   std::vector<std::string> explain;
   bool json = false, check = false;
 };
@@ -126,16 +129,21 @@ void set_up(CLI::App& app, Options& o) {
       app.add_option("--load", o.load, "Show the machine of a file written by --save instead of this host");
   xml->type_name("FILE")->excludes(load);
   load->type_name("FILE");
+  auto* topology_file = app.add_option(
+      "--topology-file", o.topology_file,
+      "Show the GPUs of a file: islands, bridges, rails. NCCL topology XML, nvidia-smi topo -m, hwloc XML, or JSON of "
+      "this tool; --json prints the machines in it");
+  topology_file->type_name("FILE")->excludes(xml)->excludes(load);
   app.add_option("--save", o.save, "Also write the machine as JSON to FILE (rank 0's machine)")
       ->type_name("FILE");
   app.add_option("--explain", o.explain,
                  "Say how the library would run a collective with blocks of these sizes: allreduce:8,1M bcast:64K barrier")
-      ->type_name("COLLECTIVE:BYTES,...")->excludes(xml)->excludes(load);
+      ->type_name("COLLECTIVE:BYTES,...")->excludes(xml)->excludes(load)->excludes(topology_file);
   app.add_option("--type", o.type, "Of --explain: " + names_of<DType>(dtype_count))->capture_default_str()->type_name("TYPE");
   app.add_option("--op", o.op, "Of --explain, for reductions: " + names_of<Op>(op_count))->capture_default_str()->type_name("OP");
   app.add_flag("--check", o.check,
                "Exit with 3, and say why, if something could not be probed, a host has more ranks than CPUs, "
-               "or the ranks' machines differ");
+               "the ranks' machines differ, or GPUs of a file lack links or NICs");
 }
 
 std::unique_ptr<Bootstrap> meet() {
@@ -197,8 +205,21 @@ void print(const Options& o, const topo::Machine& m, const topo::Fabric* fabric)
   fmt::print("{}\n", j.dump(1));
 }
 
+int show_file(const Options& o) {
+  const std::vector<topo::Machine> machines = value_or_throw(topo::import_topology_file(o.topology_file));
+  const topo::Islands islands = topo::find_islands(machines);
+  const topo::Rails rails = topo::find_rails(machines, islands);
+  fmt::print("{}", o.json ? topo::to_json(machines) : topo::describe(machines, islands, rails));
+  if (!o.save.empty()) value_or_throw(topo::write_file(o.save, topo::to_json(machines)));
+  if (!o.check) return all_well;
+  for (const auto* reports : {&islands.reports, &rails.reports})
+    for (const std::string& text : *reports) fmt::print(stderr, "check: {}\n", text);
+  return islands.reports.empty() && rails.reports.empty() ? all_well : check_found;
+}
+
 int run(const Options& o, const Questions& questions) {
   if (!questions.all.empty()) return explain(*meet(), questions);
+  if (!o.topology_file.empty()) return show_file(o);
   const topo::Machine m = read_machine(o);
   std::unique_ptr<Bootstrap> job;
   if (o.xml.empty() && o.load.empty()) job = meet();

@@ -1,6 +1,7 @@
 // Shared by the topology tests: fixtures, golden files, made-up machines and placements.
 #pragma once
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -17,22 +18,27 @@
 
 namespace libcoll::topo {
 
-// Folder of the captured machines; empty where there is none.
-inline std::string captured_machines() {
+// Folder of the captured topologies; empty where there is none.
+inline std::string captured_topologies() {
   std::vector<std::filesystem::path> places;
   if (const char* given = std::getenv("LIBCOLL_SHARED")) places.emplace_back(given);
   places.emplace_back(LIBCOLL_SOURCE_DIR "/../shared");
   places.emplace_back(LIBCOLL_SOURCE_DIR "/../../shared");  // from a git worktree
   std::error_code ignored;
   for (const auto& p : places)
-    if (std::filesystem::is_directory(p / "topologies/hwloc", ignored))
-      return (p / "topologies/hwloc").string();
+    if (std::filesystem::is_directory(p / "topologies/hwloc", ignored)) return (p / "topologies").string();
   return {};
 }
 
-// Compares with tests/fixtures/machines/<name>.txt, or writes it if UPDATE_GOLDEN is set.
-inline void expect_golden(const std::string& name, const std::string& actual) {
-  const std::string path = std::string(LIBCOLL_SOURCE_DIR "/tests/fixtures/machines/") + name + ".txt";
+// Those of them that hwloc saved.
+inline std::string captured_machines() {
+  const std::string folder = captured_topologies();
+  return folder.empty() ? folder : folder + "/hwloc";
+}
+
+// Compares with tests/fixtures/<folder>/<name>.txt, or writes it if UPDATE_GOLDEN is set.
+inline void expect_golden(const std::string& name, const std::string& actual, const char* folder = "machines") {
+  const std::string path = fmt::format("{}/tests/fixtures/{}/{}.txt", LIBCOLL_SOURCE_DIR, folder, name);
   if (std::getenv("UPDATE_GOLDEN") != nullptr) {
     ASSERT_TRUE(write_file(path, actual)) << path;
     return;
