@@ -84,6 +84,26 @@ int scatterv(const void* send, const N* counts, const D* displs, MPI_Datatype se
   }, below);
 }
 
+// What alltoallv and alltoallw do once the blocks are known.
+template <class Below>
+int exchange_in_place(Entry& e, BlockImage& in, const Below& below) noexcept {
+  return e.run(in.bytes(), in, [&](Comm& c) {
+    in.load();
+    c.alltoallv(libcoll::in_place, in.counts(), in.displs(), in.data(), in.counts(), in.displs(), DType::byte);
+    in.store();
+  }, below);
+}
+template <class Below>
+int exchange(Entry& e, BlockImage& out, BlockImage& in, const Below& below) noexcept {
+  const auto me = static_cast<std::size_t>(e.rank());
+  if (out.is_bad() || out.counts()[me] != in.counts()[me]) return e.down(below, Reason::bad_arguments);
+  return e.run(in.bytes(), in, [&](Comm& c) {
+    out.load();
+    c.alltoallv(out.data(), out.counts(), out.displs(), in.data(), in.counts(), in.displs(), DType::byte);
+    in.store();
+  }, below);
+}
+
 template <class N, class D, class Below>
 int alltoallv(const void* send, const N* send_counts, const D* send_displs, MPI_Datatype send_type, void* recv, const N* recv_counts, const D* recv_displs, MPI_Datatype recv_type, MPI_Comm comm,
               const Below& below) noexcept {
@@ -95,21 +115,9 @@ int alltoallv(const void* send, const N* send_counts, const D* send_displs, MPI_
     return e.down(below, Reason::bad_arguments);
   BlockImage in(Blocks<N, D>{recv, recv_counts, recv_displs, recv_type}, e.size(), *rt);
   if (in.is_bad()) return e.down(below, Reason::bad_arguments);
-  if (in_place) {
-    return e.run(in.bytes(), in, [&](Comm& c) {
-      in.load();
-      c.alltoallv(libcoll::in_place, in.counts(), in.displs(), in.data(), in.counts(), in.displs(), DType::byte);
-      in.store();
-    }, below);
-  }
+  if (in_place) return exchange_in_place(e, in, below);
   BlockImage out(Blocks<N, D>{send, send_counts, send_displs, send_type}, e.size(), *st);
-  const auto me = static_cast<std::size_t>(e.rank());
-  if (out.is_bad() || out.counts()[me] != in.counts()[me]) return e.down(below, Reason::bad_arguments);
-  return e.run(in.bytes(), in, [&](Comm& c) {
-    out.load();
-    c.alltoallv(out.data(), out.counts(), out.displs(), in.data(), in.counts(), in.displs(), DType::byte);
-    in.store();
-  }, below);
+  return exchange(e, out, in, below);
 }
 
 // How much goes where only the two ranks concerned know, as in alltoallv: nothing else is asked of the types.
@@ -123,21 +131,9 @@ int alltoallw(const void* send, const N* send_counts, const D* send_displs, cons
   if (!in_place && (send_counts == nullptr || send_displs == nullptr || send_types == nullptr)) return e.down(below, Reason::bad_arguments);
   BlockImage in(TypedBlocks<N, D>{recv, recv_counts, recv_displs, recv_types}, e.size());
   if (in.is_bad()) return e.down(below, Reason::bad_arguments);
-  if (in_place) {
-    return e.run(in.bytes(), in, [&](Comm& c) {
-      in.load();
-      c.alltoallv(libcoll::in_place, in.counts(), in.displs(), in.data(), in.counts(), in.displs(), DType::byte);
-      in.store();
-    }, below);
-  }
+  if (in_place) return exchange_in_place(e, in, below);
   BlockImage out(TypedBlocks<N, D>{send, send_counts, send_displs, send_types}, e.size());
-  const auto me = static_cast<std::size_t>(e.rank());
-  if (out.is_bad() || out.counts()[me] != in.counts()[me]) return e.down(below, Reason::bad_arguments);
-  return e.run(in.bytes(), in, [&](Comm& c) {
-    out.load();
-    c.alltoallv(out.data(), out.counts(), out.displs(), in.data(), in.counts(), in.displs(), DType::byte);
-    in.store();
-  }, below);
+  return exchange(e, out, in, below);
 }
 
 }  // namespace libcoll::pmpi

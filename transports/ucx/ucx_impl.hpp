@@ -64,7 +64,7 @@ class UcxMessenger final : public Messenger {
     bool flushed = false;                      // the connection is made on this side
     bool told = false;                         // the peer, of that
     bool heard = false;                        // the same of it
-    bool linked = false;                       // both
+    bool linked() const { return told && heard; }
     Entry* held = nullptr;                     // transfers that are over but for that
     bool said_goodbye = false;                 // and sent so many data messages before:
     std::uint64_t goodbye_count = 0;
@@ -116,7 +116,6 @@ class UcxMessenger final : public Messenger {
   bool connect(Peer&);
   void begin_link(Peer&);
   void link_flushed(Peer&);
-  void link_told(Peer&);
   void look_for_link(Peer&);
   void settle_links();
   static void on_error(void* peer, ucp_ep_h, ucs_status_t);

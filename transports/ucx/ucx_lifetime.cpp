@@ -76,14 +76,8 @@ void UcxMessenger::link_flushed(Peer& p) {
   linking_.push_back(p.rank);
 }
 
-void UcxMessenger::link_told(Peer& p) {
-  p.told = true;
-  look_for_link(p);
-}
-
 void UcxMessenger::look_for_link(Peer& p) {
-  p.linked = p.told && p.heard;
-  if (p.linked) release_held(p);
+  if (p.linked()) release_held(p);
 }
 
 void UcxMessenger::settle_links() {

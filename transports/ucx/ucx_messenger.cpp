@@ -77,7 +77,7 @@ void UcxMessenger::finish(Entry* e, const std::string& error) {
 // It is over, but the peer may need this rank's help to make the connection.
 void UcxMessenger::complete(Entry* e) {
   Peer& p = peer(e->peer);
-  if (p.linked || p.ep == nullptr || e->transfer == nullptr) return finish(e);
+  if (p.linked() || p.ep == nullptr || e->transfer == nullptr) return finish(e);
   e->next = p.held;
   p.held = e;
 }
@@ -138,7 +138,10 @@ void UcxMessenger::started(Entry* e, ucs_status_ptr_t result) {
 }
 
 void UcxMessenger::ended(Entry* e, ucs_status_t status) {
-  if (e->kind == Entry::Kind::control && e->header.kind == Header::linked && status == UCS_OK) link_told(peer(e->peer));
+  if (e->kind == Entry::Kind::control && e->header.kind == Header::linked && status == UCS_OK) {
+    peer(e->peer).told = true;
+    look_for_link(peer(e->peer));
+  }
   if (status == UCS_OK) return complete(e);
   const Peer& p = peer(e->peer);
   finish(e, p.why.empty() ? fmt::format("rank {}: the connection failed: {}", e->peer, ucs_status_string(status)) : p.why);
