@@ -188,7 +188,7 @@ bool Queue::advance(Operation& op, bool& natives_free) {
         // else runs its native steps on its own stack (wait_until_done).
         const bool alone = &op == &blocking_ && !engine_.busy();
         const bool listens = op.run->has_transfers() || (op.run->native_running() && engine_.messenger() != nullptr);
-        bool any = alone && listens && listen(*op.run);
+        bool any = alone && listens && !op.run->can_go_on() && listen(*op.run);
         any |= op.run->advance(engine_.messenger(), natives_free && (!alone || !op.run->may_block()) ? &fiber() : nullptr);
         if (any) op.looks = 0;
         natives_free = natives_free && !op.run->natives_left();

@@ -11,8 +11,9 @@
 
 namespace libcoll::exec {
 
-// The number that the native steps of an operation count on from in their groups.
-inline std::uint64_t first_native(std::uint32_t sequence) { return std::uint64_t{sequence} << 12; }
+// The number that the native steps of an operation count on from in their groups. Successive operations use different
+// slots (number modulo slot_count), two each: a rank that is done with one waits for nobody before it begins the next.
+inline std::uint64_t first_native(std::uint32_t sequence) { return (std::uint64_t{sequence} << 12) + (sequence % 2) * 2; }
 
 class Run {
  public:
@@ -28,6 +29,7 @@ class Run {
   // earlier operation of the communicator has any left. Throws what a step threw.
   bool advance(xport::Messenger*, Fiber*);
   bool has_transfers() const { return !inflight_.empty(); }
+  bool can_go_on() const { return !ready_.empty(); }  // without news: a native step has just made others ready
   bool finished() const { return ended_; }
   bool natives_left() const { return next_native_ < natives_.size(); }
   bool native_ready() const { return natives_left() && needs_[natives_[next_native_]] == 0; }

@@ -14,6 +14,7 @@
 #include "libcoll/error.hpp"
 #include "tests/support/inproc_messenger.hpp"
 #include "tests/unit/execution/rank_model.hpp"
+#include "transports/shm/layout.hpp"
 
 namespace libcoll::test {
 namespace {
@@ -140,6 +141,17 @@ TEST_P(Runs, EveryRecipeGivesTheResult) {
   EXPECT_GE(runs, problems);
 }
 INSTANTIATE_TEST_SUITE_P(Collectives, Runs, testing::ValuesIn(every_collective), [](const auto& test) { return std::string(detail::name_of(test.param)); });
+
+// A rank that leaves an operation may begin the next one's native steps, two of them, before others have left it.
+TEST(NativeNumbers, SuccessiveOperationsUseDifferentSlots) {
+  constexpr auto slots = static_cast<std::uint64_t>(xport::shm::slot_count);
+  for (const std::uint32_t sequence : {0u, 1u, 2u, 3u, 1000u, (1u << 20) - 2}) {
+    const std::uint64_t first = exec::first_native(sequence), next = exec::first_native(sequence + 1);
+    EXPECT_GT(next, first + 4000) << sequence;
+    for (std::uint64_t a : {first + 1, first + 2})
+      for (std::uint64_t b : {next + 1, next + 2}) EXPECT_NE(a % slots, b % slots) << sequence;
+  }
+}
 
 // A rank that calls something else is told, and what it had in flight can be given up.
 TEST(RunErrors, OtherCallsAreAMismatch) {
