@@ -3,13 +3,16 @@
 
 #include "entry.hpp"
 #include "image.hpp"
+#include "quick.hpp"
 
 namespace libcoll::pmpi {
+
+// Each first as it nearly always is (quick.hpp), else slowly.
 
 inline bool refused_alias(const void* send, const void* recv, std::int64_t bytes) noexcept { return send == recv && bytes != 0 && refuses_aliases(); }
 
 template <class N, class Below>
-int bcast(void* buffer, N count, MPI_Datatype type, int root, MPI_Comm comm, const Below& below) noexcept {
+int bcast_slowly(void* buffer, N count, MPI_Datatype type, int root, MPI_Comm comm, const Below& below) noexcept {
   Entry e(Coll::bcast, comm);
   if (!e) return e.down(below);
   const TypeInfo* t = type_info(type);
@@ -24,7 +27,15 @@ int bcast(void* buffer, N count, MPI_Datatype type, int root, MPI_Comm comm, con
 }
 
 template <class N, class Below>
-int allgather(const void* send, N send_count, MPI_Datatype send_type, void* recv, N recv_count, MPI_Datatype recv_type, MPI_Comm comm, const Below& below) noexcept {
+[[gnu::always_inline]] inline int bcast(void* buffer, N count, MPI_Datatype type, int root, MPI_Comm comm, const Below& below) noexcept {
+  if (const Quick q(comm); q.has(root))
+    if (const std::int64_t bytes = plain_bytes(buffer, count, type); bytes > 0) [[likely]]
+      return q.run([&](Comm& c) { c.bcast(buffer, bytes, DType::byte, root); });
+  return bcast_slowly(buffer, count, type, root, comm, below);
+}
+
+template <class N, class Below>
+int allgather_slowly(const void* send, N send_count, MPI_Datatype send_type, void* recv, N recv_count, MPI_Datatype recv_type, MPI_Comm comm, const Below& below) noexcept {
   Entry e(Coll::allgather, comm);
   if (!e) return e.down(below);
   const bool in_place = is_in_place_here(send);
@@ -44,7 +55,17 @@ int allgather(const void* send, N send_count, MPI_Datatype send_type, void* recv
 }
 
 template <class N, class Below>
-int gather(const void* send, N send_count, MPI_Datatype send_type, void* recv, N recv_count, MPI_Datatype recv_type, int root, MPI_Comm comm, const Below& below) noexcept {
+[[gnu::always_inline]] inline int allgather(const void* send, N send_count, MPI_Datatype send_type, void* recv, N recv_count, MPI_Datatype recv_type, MPI_Comm comm, const Below& below) noexcept {
+  if (const Quick q(comm); q) {
+    const std::int64_t bytes = plain_bytes(send, send_count, send_type), block = plain_bytes(recv, recv_count, recv_type);
+    if (bytes == block && bytes > 0 && apart(send, bytes, recv, bytes * q.size())) [[likely]]
+      return q.run([&](Comm& c) { c.allgather(send, recv, bytes, DType::byte); });
+  }
+  return allgather_slowly(send, send_count, send_type, recv, recv_count, recv_type, comm, below);
+}
+
+template <class N, class Below>
+int gather_slowly(const void* send, N send_count, MPI_Datatype send_type, void* recv, N recv_count, MPI_Datatype recv_type, int root, MPI_Comm comm, const Below& below) noexcept {
   Entry e(Coll::gather, comm);
   if (!e) return e.down(below);
   if (!e.has(root)) return e.down(below, Reason::bad_arguments);
@@ -75,7 +96,17 @@ int gather(const void* send, N send_count, MPI_Datatype send_type, void* recv, N
 }
 
 template <class N, class Below>
-int scatter(const void* send, N send_count, MPI_Datatype send_type, void* recv, N recv_count, MPI_Datatype recv_type, int root, MPI_Comm comm, const Below& below) noexcept {
+[[gnu::always_inline]] inline int gather(const void* send, N send_count, MPI_Datatype send_type, void* recv, N recv_count, MPI_Datatype recv_type, int root, MPI_Comm comm, const Below& below) noexcept {
+  if (const Quick q(comm); q.has(root)) {
+    const std::int64_t bytes = plain_bytes(send, send_count, send_type);
+    if (bytes > 0 && (root != q.rank() || (plain_bytes(recv, recv_count, recv_type) == bytes && apart(send, bytes, recv, bytes * q.size())))) [[likely]]
+      return q.run([&](Comm& c) { c.gather(send, root == q.rank() ? recv : nullptr, bytes, DType::byte, root); });
+  }
+  return gather_slowly(send, send_count, send_type, recv, recv_count, recv_type, root, comm, below);
+}
+
+template <class N, class Below>
+int scatter_slowly(const void* send, N send_count, MPI_Datatype send_type, void* recv, N recv_count, MPI_Datatype recv_type, int root, MPI_Comm comm, const Below& below) noexcept {
   Entry e(Coll::scatter, comm);
   if (!e) return e.down(below);
   if (!e.has(root)) return e.down(below, Reason::bad_arguments);
@@ -105,7 +136,17 @@ int scatter(const void* send, N send_count, MPI_Datatype send_type, void* recv, 
 }
 
 template <class N, class Below>
-int alltoall(const void* send, N send_count, MPI_Datatype send_type, void* recv, N recv_count, MPI_Datatype recv_type, MPI_Comm comm, const Below& below) noexcept {
+[[gnu::always_inline]] inline int scatter(const void* send, N send_count, MPI_Datatype send_type, void* recv, N recv_count, MPI_Datatype recv_type, int root, MPI_Comm comm, const Below& below) noexcept {
+  if (const Quick q(comm); q.has(root)) {
+    const std::int64_t bytes = plain_bytes(recv, recv_count, recv_type);
+    if (bytes > 0 && (root != q.rank() || (plain_bytes(send, send_count, send_type) == bytes && apart(recv, bytes, send, bytes * q.size())))) [[likely]]
+      return q.run([&](Comm& c) { c.scatter(root == q.rank() ? send : nullptr, recv, bytes, DType::byte, root); });
+  }
+  return scatter_slowly(send, send_count, send_type, recv, recv_count, recv_type, root, comm, below);
+}
+
+template <class N, class Below>
+int alltoall_slowly(const void* send, N send_count, MPI_Datatype send_type, void* recv, N recv_count, MPI_Datatype recv_type, MPI_Comm comm, const Below& below) noexcept {
   Entry e(Coll::alltoall, comm);
   if (!e) return e.down(below);
   const bool in_place = is_in_place_here(send);
@@ -123,6 +164,16 @@ int alltoall(const void* send, N send_count, MPI_Datatype send_type, void* recv,
     c.alltoall(in_place ? static_cast<const void*>(libcoll::in_place) : out.data(), in.data(), block, DType::byte);
     in.store();
   }, below);
+}
+
+template <class N, class Below>
+[[gnu::always_inline]] inline int alltoall(const void* send, N send_count, MPI_Datatype send_type, void* recv, N recv_count, MPI_Datatype recv_type, MPI_Comm comm, const Below& below) noexcept {
+  if (const Quick q(comm); q) {
+    const std::int64_t bytes = plain_bytes(send, send_count, send_type), block = plain_bytes(recv, recv_count, recv_type);
+    if (bytes == block && bytes > 0 && apart(send, bytes * q.size(), recv, bytes * q.size())) [[likely]]
+      return q.run([&](Comm& c) { c.alltoall(send, recv, bytes, DType::byte); });
+  }
+  return alltoall_slowly(send, send_count, send_type, recv, recv_count, recv_type, comm, below);
 }
 
 }  // namespace libcoll::pmpi

@@ -8,7 +8,7 @@
 
 #include "entry.hpp"
 #include "home.hpp"
-#include "types.hpp"
+#include "quick.hpp"
 
 namespace libcoll::pmpi {
 
@@ -83,31 +83,20 @@ int allreduce_slowly(const void* send, void* recv, N count, MPI_Datatype type, M
   return e.run(bytes, Reduced{r, type, send, recv, count, 0, count}, [&](Comm& c) { c.allreduce(o.send(), o.recv(), count, r.dtype(), r.op()); }, below);
 }
 
-// Where every instruction counts: a communicator, type and operation that are known, buffers plainly apart.
 template <class N, class Below>
 [[gnu::always_inline]] inline int allreduce(const void* send, void* recv, N count, MPI_Datatype type, MPI_Op op, MPI_Comm comm, const Below& below) noexcept {
-  if (State* s = recently(comm); s != nullptr) [[likely]] {
-    const TypeInfo* t = predefined_types.find(type);
-    const OpInfo* o = predefined_ops.find(op);
-    const auto a = reinterpret_cast<std::uintptr_t>(send), b = reinterpret_cast<std::uintptr_t>(recv);
+  if (const Quick q(comm); q) [[likely]] {
+    const PlainReduction r(type, op);
     const bool in_place = is_in_place_here(send);
-    if (t != nullptr && o != nullptr && (t->operations & o->bit) != 0 && count > 0 && b != 0 && !is_in_place_here(recv)) [[likely]] {
-      const auto bytes = static_cast<std::uintptr_t>(count) * static_cast<std::uintptr_t>(t->extent);
-      if (in_place || (a != 0 && a - b + bytes - 1 >= 2 * bytes - 1)) [[likely]] {
-        try {
-          s->comm.allreduce(in_place ? static_cast<const void*>(libcoll::in_place) : send, recv, count, t->dtype, o->op);
-          return MPI_SUCCESS;
-        } catch (const std::exception& e) {
-          return raise(comm, e.what());
-        }
-      }
-    }
+    if (r && count > 0 && recv != nullptr && !is_in_place_here(recv)) [[likely]]
+      if (in_place || (send != nullptr && apart(send, r.bytes(count), recv, r.bytes(count)))) [[likely]]
+        return q.run([&](Comm& c) { c.allreduce(in_place ? static_cast<const void*>(libcoll::in_place) : send, recv, count, r.type->dtype, r.op->op); });
   }
   return allreduce_slowly(send, recv, count, type, op, comm, below);
 }
 
 template <class N, class Below>
-int reduce(const void* send, void* recv, N count, MPI_Datatype type, MPI_Op op, int root, MPI_Comm comm, const Below& below) noexcept {
+int reduce_slowly(const void* send, void* recv, N count, MPI_Datatype type, MPI_Op op, int root, MPI_Comm comm, const Below& below) noexcept {
   Entry e(Coll::reduce, comm);
   if (!e) return e.down(below);
   Reduction r;
@@ -122,7 +111,18 @@ int reduce(const void* send, void* recv, N count, MPI_Datatype type, MPI_Op op, 
 }
 
 template <class N, class Below>
-int reduce_scatter_block(const void* send, void* recv, N count, MPI_Datatype type, MPI_Op op, MPI_Comm comm, const Below& below) noexcept {
+[[gnu::always_inline]] inline int reduce(const void* send, void* recv, N count, MPI_Datatype type, MPI_Op op, int root, MPI_Comm comm, const Below& below) noexcept {
+  if (const Quick q(comm); q.has(root)) [[likely]] {
+    const PlainReduction r(type, op);
+    if (r && count > 0 && send != nullptr && !is_in_place_here(send)) [[likely]]
+      if (root != q.rank() || (recv != nullptr && !is_in_place_here(recv) && apart(send, r.bytes(count), recv, r.bytes(count)))) [[likely]]
+        return q.run([&](Comm& c) { c.reduce(send, root == q.rank() ? recv : nullptr, count, r.type->dtype, r.op->op, root); });
+  }
+  return reduce_slowly(send, recv, count, type, op, root, comm, below);
+}
+
+template <class N, class Below>
+int reduce_scatter_block_slowly(const void* send, void* recv, N count, MPI_Datatype type, MPI_Op op, MPI_Comm comm, const Below& below) noexcept {
   Entry e(Coll::reduce_scatter_block, comm);
   if (!e) return e.down(below);
   Reduction r;
@@ -132,6 +132,17 @@ int reduce_scatter_block(const void* send, void* recv, N count, MPI_Datatype typ
   const Operands o(send, recv, bytes * e.size(), bytes);
   if (o.are_bad()) return e.down(below, Reason::bad_arguments);
   return e.run(bytes * e.size(), Reduced{r, type, send, recv, std::int64_t{count} * e.size(), std::int64_t{count} * e.rank(), count}, [&](Comm& c) { c.reduce_scatter_block(o.send(), o.recv(), count, r.dtype(), r.op()); }, below);
+}
+
+template <class N, class Below>
+[[gnu::always_inline]] inline int reduce_scatter_block(const void* send, void* recv, N count, MPI_Datatype type, MPI_Op op, MPI_Comm comm, const Below& below) noexcept {
+  if (const Quick q(comm); q) [[likely]] {
+    const PlainReduction r(type, op);
+    if (r && count > 0 && send != nullptr && recv != nullptr && !is_in_place_here(send) && !is_in_place_here(recv)) [[likely]]
+      if (apart(send, r.bytes(count) * q.size(), recv, r.bytes(count))) [[likely]]
+        return q.run([&](Comm& c) { c.reduce_scatter_block(send, recv, count, r.type->dtype, r.op->op); });
+  }
+  return reduce_scatter_block_slowly(send, recv, count, type, op, comm, below);
 }
 
 template <class N, class Below>
