@@ -1,7 +1,9 @@
 """What the program runners share: launching ranks, with and without the interposer, and reading its reports."""
 import collections
 import os
+import pathlib
 import re
+import subprocess
 
 # Ranks outnumber CPUs on small machines.
 OPEN_MPI_OPTIONS = ["--oversubscribe", "--mca", "mpi_yield_when_idle", "1"]
@@ -9,6 +11,13 @@ OPEN_MPI_OPTIONS = ["--oversubscribe", "--mca", "mpi_yield_when_idle", "1"]
 
 def environment():
   return dict(os.environ, OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1", LIBCOLL_MPI="report")
+
+
+def considerate_environment(work):
+  """For Debian's MPICH, whose waiting ranks never yield (considerate.c)."""
+  source, library = pathlib.Path(__file__).resolve().parent / "considerate.c", work / "considerate.so"
+  subprocess.run(["cc", "-O2", "-shared", "-fPIC", "-o", str(library), str(source)], check=True)
+  return {"LD_PRELOAD": str(library)}
 
 
 def preload(build):

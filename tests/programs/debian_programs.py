@@ -94,10 +94,13 @@ def run(program, build, limit):
     for name, text in program.files.items():
       (work / name).write_text(text)
     options = common.OPEN_MPI_OPTIONS if program.mpi == "openmpi" else []
+    environment = common.environment()
+    if program.mpi == "mpich":
+      environment.update(common.considerate_environment(pathlib.Path(scratch)))
     command = [f"mpirun.{program.mpi}", *options, "-n", str(program.ranks), *(common.preload(build) if build else []), *program.command]
     begun = time.time()
     try:
-      done = subprocess.run(command, cwd=work, env=common.environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=limit)
+      done = subprocess.run(command, cwd=work, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=limit)
       code, text = done.returncode, done.stdout.decode(errors="replace")
     except subprocess.TimeoutExpired as e:
       return HANGS, (e.stdout or b"").decode(errors="replace"), limit

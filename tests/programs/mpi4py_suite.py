@@ -51,6 +51,8 @@ class Suite:
     self.python = self.venv / "bin/python"
     self.setup(work, compiler)
     self.launcher = shutil.which(launcher, path=self.environment["PATH"])
+    if mpi == "debian-mpich":
+      self.environment.update(common.considerate_environment(work))
 
   def setup(self, work, compiler):
     archive = work / f"mpi4py-{MPI4PY}.tar.gz"
