@@ -43,7 +43,7 @@ bool Proof::check_ranges(std::uint32_t id, const Schedule& s, const Step& step) 
     const Place where = place(r, range);
     if (where.count == 0) return;
     if (where.memory < 0) fine = fail(id, "names a buffer that this collective does not have");
-    else if (const Memory& m = memories[at(r)][at(where.memory)]; where.first < 0 || where.count < 0 || where.end() > m.size)
+    else if (const Memory& m = std::as_const(memories[at(r)])[where.memory]; where.first < 0 || where.count < 0 || where.end() > m.size)
       fine = fail(id, "elements [{},{}) lie outside the buffer of {}{}", where.first, where.end(), m.size,
                   in_place[at(r)] && where.memory == 0 ? " (the call is in place)" : "");
     else if (writes && m.read_only)

@@ -44,7 +44,7 @@ int Proof::memory_of(int rank, Space space, int block) const {
 
 Place Proof::place(int rank, const Range& r) const {
   Place out{memory_of(rank, r.space, r.block), r.offset, r.count};
-  if (out.memory >= 0 && r.count == whole_block) out.count = memories[at(rank)][at(out.memory)].size;
+  if (out.memory >= 0 && r.count == whole_block) out.count = memories[at(rank)][out.memory].size;
   return out;
 }
 
@@ -55,14 +55,17 @@ void Proof::lay_out() {
   const auto block = [&](int r) { return p.block_counts[at(r)]; };
   const auto pair = [&](int from, int to) { return p.block_counts[at(from) * at(size) + at(to)]; };
   const auto sum = [](const std::vector<std::int64_t>& v) { return std::accumulate(v.begin(), v.end(), std::int64_t{0}); };
-  memories.assign(at(size), std::vector<Memory>(at(3 + (has_send_blocks(p.coll) || has_recv_blocks(p.coll) ? 2 * size : 0))));
+  memories.assign(at(size), {});
   for (int r = 0; r < size; ++r) {
     auto& m = memories[at(r)];
     const bool here = in_place[at(r)], root = r == p.root;
     m[2].size = all[at(r)].scratch;
     // `count` elements from `first` of a memory are r's operand, from `origin` on.
     const auto holds = [&](int memory, std::int64_t first, std::int64_t count, std::int64_t origin = 0) {
-      if (count > 0) m[at(memory)].write(first, count, std::vector<Piece>{{0, count, origin, r, false}});
+      if (count > 0) m[memory].write(first, count, std::vector<Piece>{{0, count, origin, r, false}});
+    };
+    const auto block_of = [&](int memory, std::int64_t count) {
+      if (count > 0) m.make(memory).size = count, m[memory].read_only = memory < 3 + size;
     };
     const auto vector_operand = [&](std::int64_t in, std::int64_t out, bool gets) {  // `in` elements in, `out` out
       m[0].size = here ? 0 : in;
@@ -93,7 +96,7 @@ void Proof::lay_out() {
         const auto& counts = p.coll == Coll::allgatherv ? p.counts : p.block_counts;
         m[0].size = here ? 0 : counts[at(r)];
         if (p.coll == Coll::allgatherv || root)
-          for (int b = 0; b < size; ++b) m[at(3 + size + b)].size = counts[at(b)];
+          for (int b = 0; b < size; ++b) block_of(3 + size + b, counts[at(b)]);
         holds(here ? 3 + size + r : 0, 0, counts[at(r)]);
         break;
       }
@@ -104,19 +107,17 @@ void Proof::lay_out() {
       case Coll::scatterv:
         m[1].size = here ? 0 : block(r);
         if (root)
-          for (int b = 0; b < size; ++b) m[at(3 + b)].size = block(b), holds(3 + b, 0, block(b), b * block_origin);
+          for (int b = 0; b < size; ++b) block_of(3 + b, block(b)), holds(3 + b, 0, block(b), b * block_origin);
         break;
       case Coll::alltoallv:
         for (int b = 0; b < size; ++b) {
-          m[at(3 + b)].size = here ? 0 : pair(r, b);
-          m[at(3 + size + b)].size = pair(b, r);
+          block_of(3 + b, here ? 0 : pair(r, b));
+          block_of(3 + size + b, pair(b, r));
           holds(here ? 3 + size + b : 3 + b, 0, pair(r, b), b * block_origin);
         }
         break;
     }
     m[0].read_only = true;
-    if (has_send_blocks(p.coll))
-      for (int b = 0; b < size; ++b) m[at(3 + b)].read_only = true;
     // Its buffer is left as it was (comm.hpp).
     if (p.coll == Coll::exscan && r == 0) m[1].read_only = true;
   }
@@ -135,7 +136,7 @@ bool Proof::expect(int rank, const Range& where, std::int64_t origin, Run who, b
   std::int64_t gap = 0;
   const char* buffer = where.space == Space::send || where.space == Space::send_block ? "send" : "recv";
   const std::string name = where.space == Space::recv_block || where.space == Space::send_block ? fmt::format("{} block {}", buffer, where.block) : buffer;
-  if (!memories[at(rank)][at(at_.memory)].read(at_.first, at_.count, got, gap)) return say(fmt::format("element {} of {} was never written", gap, name));
+  if (!memories[at(rank)][at_.memory].read(at_.first, at_.count, got, gap)) return say(fmt::format("element {} of {} was never written", gap, name));
   for (const Piece& piece : got) {
     const std::string elements = fmt::format("elements [{},{}) of {}", at_.first + piece.first, at_.first + piece.end, name);
     const auto& runs = terms.runs(piece.term);

@@ -10,37 +10,47 @@ namespace {
 constexpr std::uint32_t nobody = ~std::uint32_t{0};
 }
 
+// Never a table of all pairs: there are jobs of 10^4 ranks.
 bool Proof::match_messages() {
   partner.assign(steps(), nobody);
-  const auto pairs = at(p.size) * at(p.size);
-  const auto pair = [&](int from, int to) { return at(from) * at(p.size) + at(to); };
-  std::vector<std::vector<std::uint32_t>> sends(pairs);  // by sender and receiver, in order
-  std::vector<std::size_t> received(pairs);
-  for (int r = 0; r < p.size; ++r)
-    for (std::uint32_t i = 0; i < all[at(r)].steps.size(); ++i) {
-      const Step& step = all[at(r)].steps[i];
-      if (step.kind != Kind::send) continue;
-      auto& list = sends[pair(r, step.peer)];
-      if (step.message != static_cast<std::int32_t>(list.size())) return fail(base[at(r)] + i, "is message number {} to that peer, not {}", list.size(), step.message);
-      list.push_back(base[at(r)] + i);
+  std::vector<std::int32_t> count(at(p.size));                     // of messages with each peer so far
+  std::vector<std::vector<std::uint32_t>> sends(at(p.size));       // by sender: its sends, by receiver, then in order
+  const auto peer = [&](int r, std::uint32_t s) { return all[at(r)].steps[s - base[at(r)]].peer; };
+  for (int r = 0; r < p.size; ++r) {
+    const auto& mine = all[at(r)].steps;
+    for (std::uint32_t i = 0; i < mine.size(); ++i) {
+      if (mine[i].kind != Kind::send) continue;
+      auto& n = count[at(mine[i].peer)];
+      if (mine[i].message != n) return fail(base[at(r)] + i, "is message number {} to that peer, not {}", n, mine[i].message);
+      ++n;
+      sends[at(r)].push_back(base[at(r)] + i);
     }
-  for (int r = 0; r < p.size; ++r)
-    for (std::uint32_t i = 0; i < all[at(r)].steps.size(); ++i) {
-      const Step& step = all[at(r)].steps[i];
+    for (const std::uint32_t s : sends[at(r)]) count[at(peer(r, s))] = 0;
+    std::stable_sort(sends[at(r)].begin(), sends[at(r)].end(), [&](std::uint32_t x, std::uint32_t y) { return peer(r, x) < peer(r, y); });
+  }
+  for (int r = 0; r < p.size; ++r) {
+    const auto& mine = all[at(r)].steps;
+    for (std::uint32_t i = 0; i < mine.size(); ++i) {
+      const Step& step = mine[i];
       if (step.kind != Kind::recv) continue;
       const std::uint32_t id = base[at(r)] + i;
-      auto& k = received[pair(step.peer, r)];
-      const auto& list = sends[pair(step.peer, r)];
-      if (step.message != static_cast<std::int32_t>(k)) return fail(id, "is message number {} from that peer, not {}", k, step.message);
-      if (k >= list.size()) return fail(id, "rank {} never sends it", step.peer);
-      const std::uint32_t other = list[k++];
-      const auto sent = place(step.peer, this->step(other).from).count, got = place(r, step.to).count;
+      auto& k = count[at(step.peer)];
+      if (step.message != k) return fail(id, "is message number {} from that peer, not {}", k, step.message);
+      const auto& list = sends[at(step.peer)];
+      const auto first = std::lower_bound(list.begin(), list.end(), r, [&](std::uint32_t s, int to) { return peer(step.peer, s) < to; });
+      if (list.end() - first <= k || peer(step.peer, first[k]) != r) return fail(id, "rank {} never sends it", step.peer);
+      const std::uint32_t other = first[k++];
+      const auto sent = place(step.peer, all[at(step.peer)].steps[other - base[at(step.peer)]].from).count, got = place(r, step.to).count;
       if (sent != got) return fail(id, "expects {} elements, but rank {} sends {}", got, step.peer, sent);
       partner[id] = other;
       partner[other] = id;
     }
-  for (std::uint32_t s = 0; s < steps(); ++s)
-    if (step(s).kind == Kind::send && partner[s] == nobody) return fail(s, "rank {} never receives it", step(s).peer);
+    for (const Step& step : mine)
+      if (step.kind == Kind::recv) count[at(step.peer)] = 0;
+  }
+  for (int r = 0; r < p.size; ++r)
+    for (const std::uint32_t s : sends[at(r)])
+      if (partner[s] == nobody) return fail(s, "rank {} never receives it", peer(r, s));
   return true;
 }
 

@@ -28,7 +28,7 @@ struct Proof {
   std::vector<bool> in_place;
   Terms terms;
   std::string error;
-  std::vector<std::vector<Memory>> memories;  // by rank; then by memory_of
+  std::vector<Memories> memories;             // by rank; then by memory_of
 
   // Steps of all ranks in one numbering.
   std::vector<std::uint32_t> base;            // by rank; one more at the end

@@ -12,7 +12,7 @@ bool Proof::read(std::uint32_t s, const Range& range, Pieces& out, std::int64_t 
   if (count < 0) count = where.count;
   out.clear();
   std::int64_t gap = 0;
-  if (count == 0 || memories[at(r)][at(where.memory)].read(where.first + from, count, out, gap)) return true;
+  if (count == 0 || memories[at(r)][where.memory].read(where.first + from, count, out, gap)) return true;
   return fail(s, "reads element {}, which nothing has written", gap);
 }
 
@@ -20,7 +20,7 @@ bool Proof::write(std::uint32_t s, const Range& range, std::span<const Piece> va
   const int r = rank_of(s);
   const Place where = place(r, range);
   if (count < 0) count = where.count;
-  if (count != 0) memories[at(r)][at(where.memory)].write(where.first + from, count, values);
+  if (count != 0) memories[at(r)][where.memory].write(where.first + from, count, values);
   return true;
 }
 

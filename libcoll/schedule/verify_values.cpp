@@ -53,6 +53,15 @@ void append(Pieces& out, const Piece& p) {
   else out.push_back(p);
 }
 
+Memory& Memories::make(int i) { return i < few ? first_[static_cast<std::size_t>(i)] : rest_[i]; }
+
+const Memory& Memories::operator[](int i) const {
+  static const Memory nothing;
+  if (i < few) return first_[static_cast<std::size_t>(i)];
+  const auto at = rest_.find(i);
+  return at != rest_.end() ? at->second : nothing;
+}
+
 bool Memory::read(std::int64_t first, std::int64_t count, Pieces& out, std::int64_t& gap) const {
   const std::int64_t last = first + count;
   auto p = std::upper_bound(pieces.begin(), pieces.end(), first, [](std::int64_t at, const Piece& piece) { return at < piece.end; });

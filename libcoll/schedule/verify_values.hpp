@@ -57,4 +57,17 @@ struct Memory {
   void write(std::int64_t first, std::int64_t count, std::span<const Piece> values);
 };
 
+// The buffers of a rank. One for each of 10^4 ranks in a v-form, most of them empty: only those that are not take room.
+class Memories {
+ public:
+  Memory& make(int i);              // from then on there
+  Memory& operator[](int i) { return i < few ? first_[static_cast<std::size_t>(i)] : rest_.at(i); }
+  const Memory& operator[](int i) const;  // an empty one of size 0 if it was never made
+
+ private:
+  static constexpr int few = 3;
+  Memory first_[few];
+  std::unordered_map<int, Memory> rest_;
+};
+
 }  // namespace libcoll::sched
