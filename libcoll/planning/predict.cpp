@@ -64,14 +64,24 @@ double flows_of_a_host(const sched::Problem& p, const algo::Recipe& r) {
   return std::min(ranks, 0.5 * std::log2(p.size) * p.size / (p.size - 1));
 }
 
+double chunks_of(const sched::Problem& p, const algo::Recipe& r) {
+  return r.chunk > 0 ? std::max(1.0, std::ceil(static_cast<double>(p.count) / static_cast<double>(r.chunk))) : 1;
+}
+
 }  // namespace
+
+double message_rounds(const sched::Problem& p, const algo::Recipe& r) {
+  double sum = 0;
+  for (const Work& w : algo::collective(p.coll).work(p, r))
+    if (w.where == Work::Where::messages) sum += w.rounds;
+  return sum * chunks_of(p, r);
+}
 
 double predict_us(const sched::Problem& p, const algo::Recipe& r, const Costs& c, std::uint32_t element_bytes) {
   const double element = element_bytes;
   const auto works = algo::collective(p.coll).work(p, r);
   // Chunks overlap: the slowest phase for all chunks, the others for one.
-  double chunks = 1;
-  if (r.chunk > 0) chunks = std::max(1.0, std::ceil(static_cast<double>(p.count) / static_cast<double>(r.chunk)));
+  const double chunks = chunks_of(p, r);
   double sum = 0, slowest = 0;
   for (const Work& w : works) {
     // Rounds are per chunk, bytes are of the whole.
