@@ -70,11 +70,11 @@ double chunks_of(const sched::Problem& p, const algo::Recipe& r) {
 
 }  // namespace
 
-double message_rounds(const sched::Problem& p, const algo::Recipe& r) {
-  double sum = 0;
+Messages messages_of(const sched::Problem& p, const algo::Recipe& r) {
+  Messages sum;
   for (const Work& w : algo::collective(p.coll).work(p, r))
-    if (w.where == Work::Where::messages) sum += w.rounds;
-  return sum * chunks_of(p, r);
+    if (w.where == Work::Where::messages) sum.rounds += w.rounds * chunks_of(p, r), sum.elements += w.sent;
+  return sum;
 }
 
 double predict_us(const sched::Problem& p, const algo::Recipe& r, const Costs& c, std::uint32_t element_bytes) {

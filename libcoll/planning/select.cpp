@@ -16,13 +16,13 @@ std::vector<Choice> rank_candidates(const sched::Problem& p, const Costs& costs,
   }
   // Ties keep the catalogue's order, which is the same everywhere.
   std::stable_sort(all.begin(), all.end(), [](const Choice& a, const Choice& b) { return a.predicted_us < b.predicted_us; });
-  // Predictions are no better than this. What waits less often for other ranks is then the better guess: over TCP an allreduce
-  // of two hosts in one exchange took 0.6 of the time of halving and doubling, where both were predicted alike.
+  // Predictions are no better than this. What waits less often for other ranks and sends no more is then the better guess: over
+  // TCP an allreduce of two hosts in one exchange took 0.6 of the time of halving and doubling, where both were predicted alike.
   constexpr double doubt = 1.1;
   auto best = all.begin();
-  double fewest = all.empty() ? 0 : message_rounds(p, best->recipe);
+  Messages fewest = all.empty() ? Messages{} : messages_of(p, best->recipe);
   for (auto c = all.begin(); c != all.end() && c->predicted_us <= doubt * all.front().predicted_us; ++c)
-    if (const double rounds = message_rounds(p, c->recipe); rounds < fewest) best = c, fewest = rounds;
+    if (const Messages m = messages_of(p, c->recipe); m.rounds < fewest.rounds && m.elements <= fewest.elements) best = c, fewest = m;
   std::rotate(all.begin(), best, best == all.end() ? best : std::next(best));
   return all;
 }

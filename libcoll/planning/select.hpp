@@ -22,8 +22,8 @@ struct Wish {
   const char* whose = "caller";
 };
 
-// All candidates, cheapest prediction first; but before all others, of those about as cheap, the one of the fewest rounds.
-// Never empty.
+// All candidates, cheapest prediction first; but before all others, of those about as cheap that send no more, the one of the
+// fewest rounds. Never empty.
 std::vector<Choice> rank_candidates(const sched::Problem&, const Costs&, std::uint32_t element_bytes);
 // Fails if the wish cannot be parsed or cannot solve the problem, and says why.
 detail::Result<Choice> choose(const sched::Problem&, const Wish&, const TuningTable*, const Costs&, std::uint32_t element_bytes);
