@@ -48,6 +48,11 @@ Facts::Facts(const Picture& p)
       if (nodes[i].kind == NodeKind::nvswitch) f.nvswitches.push_back(static_cast<int>(i));
       if (nodes[i].kind == NodeKind::nic) f.nics.push_back(static_cast<int>(i));
     }
+    // Sources list parts in any order.
+    for (std::vector<int>& below : f.children)
+      std::stable_sort(below.begin(), below.end(), [&](int a, int b) {
+        return std::pair(node(h, a).kind, node(h, a).os_index) < std::pair(node(h, b).kind, node(h, b).os_index);
+      });
     read_edges(h);
   }
   for (int g = 0; g < static_cast<int>(p.islands.gpus.size()); ++g) {
@@ -101,6 +106,27 @@ std::vector<Bridge> Facts::bridges(int h) const {
   for (const Bridge& b : picture.islands.bridges)
     if (ref(b.a).host == h) own.push_back(b);
   return own;
+}
+
+std::vector<Bridge> Facts::uneven_links(int h) const {
+  constexpr std::size_t most_gpus = 6;
+  std::vector<Bridge> all;
+  for (const Area& a : areas(h)) {
+    if (a.state != GpuState::in_island || a.gpus.size() < 3 || a.gpus.size() > most_gpus) continue;
+    std::vector<Bridge> own;
+    for (const int x : a.gpus)
+      for (const int y : a.gpus) {
+        const auto links = host(h).nvlinks.find(ref(x).node);
+        if (x >= y || links == host(h).nvlinks.end()) continue;
+        if (const auto sum = links->second.find(ref(y).node); sum != links->second.end())
+          own.push_back({x, y, sum->second.links, sum->second.mb_per_s});
+      }
+    const bool are_even = std::all_of(own.begin(), own.end(), [&](const Bridge& b) {
+      return b.links == own[0].links && b.mb_per_s == own[0].mb_per_s;
+    });
+    if (!are_even) all.insert(all.end(), own.begin(), own.end());
+  }
+  return all;
 }
 
 std::vector<int> Facts::rails_of_gpu(int gpu) const {

@@ -53,6 +53,9 @@ class Facts {
   bool is_leader(int rank) const { return leads_.contains(rank); }
   // Bridges of one host.
   std::vector<Bridge> bridges(int host) const;
+  // Links inside small islands of that host whose pairs do not all have the same: there the area alone does
+  // not say it.
+  std::vector<Bridge> uneven_links(int host) const;
 
   std::string id(int host, int node) const;  // "h0n12"
   std::string title() const;
@@ -69,6 +72,7 @@ class Facts {
   std::string cpu_link_text(int gpu) const;             // empty if it has none
   std::string nic_name(int host, int nic) const;
   std::string nic_detail(int host, int nic) const;      // "rail 0 · 50 GB/s"
+  std::string nic_users(int host, int nic) const;       // "GPUs 0,2"; empty if nobody uses it
   std::vector<int> rails_of_nic(int host, int nic) const;
   std::vector<int> rails_of_gpu(int gpu) const;  // one, or none
   std::string gpu_tip(int gpu) const;

@@ -43,7 +43,7 @@ Style style_of(BoxKind) noexcept;
 struct Swatch {
   BoxKind kind = BoxKind::none;
   int color = -1;  // a rail's, else an island's
-  bool is_bridge = false;
+  bool is_line = false;
 };
 
 struct Box {

@@ -46,7 +46,7 @@ int row_width(const Box& grid) {
   const int n = static_cast<int>(grid.children.size());
   for (int columns = 1; columns <= n; ++columns) {
     const int rows = (n + columns - 1) / columns, width = columns * (w + grid.gap) - grid.gap;
-    const double off = std::abs(std::log(static_cast<double>(width) / (rows * (h + grid.gap)) / 1.5));
+    const double off = std::abs(std::log(static_cast<double>(width) / (rows * (h + grid.gap)) / 2.0));
     if (off < least) least = off, best = width;
   }
   return best;

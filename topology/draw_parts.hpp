@@ -19,7 +19,7 @@ struct RankLook {
 };
 // Adds ranks one by one, or as text where they are too many.
 void add_ranks(Box&, const std::vector<int>& ranks, const RankLook&);
-// Of a grid whose boxes are measured: rows with which the page is a little wider than high.
+// Of a grid whose boxes are measured: rows with which they are about twice as wide as high.
 int row_width(const Box& grid);
 Box title_box(const Scene&, int width);
 Box notes_box(const std::vector<std::string>& texts, int width);

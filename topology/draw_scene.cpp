@@ -4,14 +4,14 @@
 
 #include <algorithm>
 
-#include "topology/draw_bridges.hpp"
+#include "topology/draw_links.hpp"
 #include "topology/draw_facts.hpp"
 #include "topology/draw_parts.hpp"
 
 namespace libcoll::topo::drawing {
 namespace {
 
-constexpr int widest_gpu = 150;
+constexpr int widest_gpu = 150, widest_package = 300;
 constexpr std::size_t max_bridged_gpus = 64;  // in one row, so that lines can join them
 
 class SceneMaker {
@@ -25,6 +25,7 @@ class SceneMaker {
         if (const int nic = p.rails.nic_of[static_cast<std::size_t>(g)].nic; nic >= 0) {
           grow_gpu(BoxKind::nic, facts_.nic_name(h, nic), true);
           grow_gpu(BoxKind::nic, facts_.nic_detail(h, nic), false);
+          if (!facts_.nic_detail(h, nic).empty()) nic_lines_ = 2;
         }
       }
     gpu_width_ = std::min(gpu_width_, widest_gpu);
@@ -54,13 +55,13 @@ class SceneMaker {
   Box devices(int h);
   Box area(int h, const Facts::Area&, int room);
   Box gpu(int g) const;
-  Box nic(int h, int node) const;
+  Box nic(int h, int node, bool is_loose) const;
   Box legend(int width) const;
   Box notes(int width) const;
 
   const Facts facts_;
   const int room_;  // that a host may take
-  int gpu_width_ = 84, gpu_lines_ = 1;
+  int gpu_width_ = 84, gpu_lines_ = 1, nic_lines_ = 1;
   Scene scene_;
 };
 
@@ -80,7 +81,7 @@ Box SceneMaker::part(int h, int index, int room) {
         .id = facts_.id(h, index)};
   std::vector<std::string> lines = facts_.part_lines(h, index);
   for (std::string& line : facts_.core_lines(h, index)) lines.push_back(std::move(line));
-  set_text(b, lines, widest_part);
+  set_text(b, lines, n.kind == NodeKind::package ? widest_package : widest_part);
   Box inside{.arrange = Arrange::grid, .max_width = room, .is_stretched = true};
   std::vector<int> homes{index};
   const std::vector<int>& below = facts_.host(h).children[static_cast<std::size_t>(index)];
@@ -107,16 +108,18 @@ Box SceneMaker::gpu(int g) const {
   return b;
 }
 
-Box SceneMaker::nic(int h, int node) const {
+// A loose one is not below its GPUs and names them.
+Box SceneMaker::nic(int h, int node, bool is_loose) const {
   Box b{.kind = BoxKind::nic,
         .id = facts_.id(h, node),
         .tip = facts_.nic_tip(h, node),
         .rails = facts_.rails_of_nic(h, node),
         .is_stretched = true,
         .w = gpu_width_,
-        .h = height_of(BoxKind::nic, 2)};
+        .h = height_of(BoxKind::nic, nic_lines_)};
   std::vector<std::string> lines{facts_.nic_name(h, node)};
   if (const std::string detail = facts_.nic_detail(h, node); !detail.empty()) lines.push_back(detail);
+  if (std::string users = facts_.nic_users(h, node); is_loose && !users.empty()) lines.push_back(std::move(users));
   set_text(b, lines, gpu_width_ - 2 * style_of(BoxKind::nic).pad);
   return b;
 }
@@ -127,20 +130,22 @@ Box SceneMaker::area(int h, const Facts::Area& a, int room) {
   Box b{.kind = is_island ? BoxKind::island : a.state == GpuState::demoted ? BoxKind::demoted : BoxKind::unknown,
         .id = is_island ? fmt::format("h{}i{}", h, a.island) : fmt::format("h{}{}", h, name_of(a.state == GpuState::demoted ? BoxKind::demoted : BoxKind::unknown)),
         .color = a.island};
-  Box units{.arrange = Arrange::flow, .max_width = room};
+  Box units{.arrange = Arrange::grid, .max_width = room};
   for (std::size_t i = 0; i < a.gpus.size();) {
     const int nic_node = facts_.picture.rails.nic_of[static_cast<std::size_t>(a.gpus[i])].nic;
     std::size_t end = i + 1;
     while (end < a.gpus.size() && nic_node >= 0 && facts_.picture.rails.nic_of[static_cast<std::size_t>(a.gpus[end])].nic == nic_node) ++end;
     const bool has_nic = nic_node >= 0 && facts_.host(h).users.at(nic_node).size() == end - i && end - i <= 8;
     if (!has_nic) end = i + 1;
+    // Units of one GPU each are rows of equal length.
+    if (end - i > 1) units.arrange = Arrange::flow;
     Box row{.arrange = Arrange::flow}, unit{.gap = 10};
     for (; i < end; ++i) {
       row.children.push_back(gpu(a.gpus[i]));
       if (has_nic) scene_.rails.push_back({row.children.back().id, facts_.id(h, nic_node), facts_.rails_of_gpu(a.gpus[i]).empty() ? -1 : facts_.rails_of_gpu(a.gpus[i])[0]});
     }
     unit.children.push_back(std::move(row));
-    if (has_nic) unit.children.push_back(nic(h, nic_node));
+    if (has_nic) unit.children.push_back(nic(h, nic_node, false));
     units.children.push_back(std::move(unit));
   }
   const int width = std::max<int>(gpu_width_, static_cast<int>(std::min<std::size_t>(a.gpus.size(), 8)) * (gpu_width_ + 8) - 8);
@@ -153,8 +158,9 @@ Box SceneMaker::devices(int h) {
   Box all{.arrange = Arrange::flow, .gap = 12, .max_width = room_};
   all.id = devices_id(h);
   const std::vector<Facts::Area> areas = facts_.areas(h);
-  const std::size_t bridges = facts_.bridges(h).size();
-  const bool has_lines = bridges > 0 && bridges <= max_bridges_drawn && facts_.host(h).gpus.size() <= max_bridged_gpus;
+  std::vector<Bridge> links = facts_.bridges(h);
+  for (const Bridge& l : facts_.uneven_links(h)) links.push_back(l);
+  const bool has_lines = !links.empty() && links.size() <= max_lines_drawn && facts_.host(h).gpus.size() <= max_bridged_gpus;
   std::vector<int> order;
   for (const Facts::Area& a : areas) {
     order.insert(order.end(), a.gpus.begin(), a.gpus.end());
@@ -164,9 +170,9 @@ Box SceneMaker::devices(int h) {
   }
   if (!has_lines) return all;
   all.max_width = 0;
-  std::vector<BridgeLine> lines = route_bridges(facts_, h, order);
+  std::vector<LinkLine> lines = route_links(facts_, h, order, links);
   all.head_room = track_count(lines) * track_height + track_margin;
-  std::move(lines.begin(), lines.end(), std::back_inserter(scene_.bridges));
+  std::move(lines.begin(), lines.end(), std::back_inserter(scene_.links));
   return all;
 }
 
@@ -194,7 +200,7 @@ Box SceneMaker::host(int h) {
   Box loose{.arrange = Arrange::flow, .max_width = room_};
   for (const int n : facts_.host(h).nics)
     if (std::none_of(scene_.rails.begin() + static_cast<std::ptrdiff_t>(first_rail), scene_.rails.end(), [&](const RailLine& l) { return l.nic == facts_.id(h, n); }))
-      loose.children.push_back(nic(h, n));
+      loose.children.push_back(nic(h, n, true));
   if (!loose.children.empty()) b.children.push_back(std::move(loose));
   return b;
 }
@@ -206,12 +212,18 @@ Box SceneMaker::legend(int width) const {
   };
   const Islands& islands = facts_.picture.islands;
   if (!islands.islands.empty()) add("island: GPUs joined by NVLink or xGMI", {BoxKind::island, 0});
-  if (!islands.bridges.empty()) add("bridge between islands and its links", {.is_bridge = true});
+  if (!islands.bridges.empty()) add("bridge between islands and its links", {.is_line = true});
+  for (const LinkLine& l : scene_.links)
+    if (l.island >= 0) {
+      add("link inside an island where they are uneven", {.color = l.island, .is_line = true});
+      break;
+    }
   if (!islands.demoted.empty()) add("demoted: fewer links than siblings", {BoxKind::demoted});
   if (!islands.unknown.empty()) add("NVLinks not told", {BoxKind::unknown});
   const int rails = static_cast<int>(facts_.picture.rails.rails.size());
   for (int r = 0; r < std::min(rails, rail_colors); ++r) add(fmt::format("rail {}{}", r, rails > rail_colors && r == 0 ? fmt::format(" (colours repeat after {})", rail_colors - 1) : ""), {BoxKind::nic, r});
-  if (!facts_.picture.islands.gpus.empty() && rails > 0) add("to the NIC: PIX one PCIe switch, PXB several, PHB one host bridge, NODE one NUMA node, SYS farther", {});
+  const std::vector<NicChoice>& nics = facts_.picture.rails.nic_of;
+  if (std::any_of(nics.begin(), nics.end(), [](const NicChoice& c) { return c.nic >= 0; })) add("to the NIC: PIX one PCIe switch, PXB several, PHB one host bridge, NODE one NUMA node, SYS farther", {});
   if (facts_.picture.fabric != nullptr) {
     add("rank", {BoxKind::rank});
     if (facts_.picture.hierarchy != nullptr) add("rank that leads a group", {BoxKind::leader});

@@ -9,10 +9,11 @@
 
 namespace libcoll::topo::drawing {
 
-// A link between GPUs of two islands of a host: up from one, along a track of its own, down to the other.
-struct BridgeLine {
+// A link between GPUs of a host, most often a bridge: up from one, along a track of its own, down to the other.
+struct LinkLine {
   int host = 0;
   std::string from, to;  // ids of GPUs, `from` left of `to`
+  int island = -1;       // that it is inside of, -1 for bridges
   int track = 0;         // 0 is the lowest
   int from_port = 0, from_ports = 1, to_port = 0, to_ports = 1;  // along the GPU's upper side
   int links = 0;
@@ -29,7 +30,7 @@ struct RailLine {
 
 struct Scene {
   Box root;
-  std::vector<BridgeLine> bridges;
+  std::vector<LinkLine> links;
   std::vector<RailLine> rails;
   std::string title, description;
 };

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <iterator>
 #include <map>
 
@@ -31,8 +32,8 @@ text{font-family:"DejaVu Sans",Verdana,"Segoe UI",Helvetica,Arial,sans-serif;fil
 .nic rect{fill:#ffffff;stroke:#8a95a3}
 .rank rect{fill:#fff6d6;stroke:#b58f12}
 .leader rect{fill:#ffd84d;stroke:#7a5c00;stroke-width:2}
-.bridge path{fill:none;stroke:#3b4654;stroke-linejoin:round}
-.bridge rect{fill:#ffffff;stroke:#3b4654}
+.link path{fill:none;stroke-linejoin:round}
+.link rect{fill:#ffffff}
 .rail{stroke-width:2.5}
 )";
 
@@ -72,7 +73,7 @@ class SvgWriter {
   std::string run() {
     index(scene_.root);
     const int w = scene_.root.w + 2 * scene_.root.x, h = scene_.root.h + 2 * scene_.root.y;
-    put("<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{}\" height=\"{}\" viewBox=\"0 0 {} {}\" role=\"graphics-document\" "
+    put("<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{}\" height=\"{}\" viewBox=\"0 0 {} {}\" style=\"max-width:100%;height:auto\" role=\"graphics-document\" "
         "aria-labelledby=\"title desc\">\n",
         w, h, w, h);
     put("<title id=\"title\">{}</title>\n<desc id=\"desc\">{}</desc>\n", escape(scene_.title), escape(scene_.description));
@@ -80,8 +81,8 @@ class SvgWriter {
     box(scene_.root);
     for (const RailLine& l : scene_.rails) rail(l);
     // All lines, then all labels: a line is never drawn over a number.
-    for (const BridgeLine& l : scene_.bridges) bridge_path(l);
-    for (const BridgeLine& l : scene_.bridges) bridge_label(l);
+    for (const LinkLine& l : scene_.links) link_path(l);
+    for (const LinkLine& l : scene_.links) link_label(l);
     return std::move(out_) + "</svg>\n";
   }
 
@@ -154,8 +155,9 @@ class SvgWriter {
     put("<g class=\"key\">");
     const Swatch& s = b.swatch;
     int text = b.x;
-    if (s.is_bridge) {
-      put("<path d=\"M{} {}H{}\" stroke=\"#3b4654\" stroke-width=\"2\"/>", b.x, middle, b.x + 20);
+    if (s.is_line) {
+      put("<path d=\"M{} {}H{}\" stroke=\"{}\" stroke-width=\"2\"/>", b.x, middle, b.x + 20,
+          s.color < 0 ? "#3b4654" : island_ink(s.color));
     } else if (s.kind == BoxKind::nic) {
       put("<path d=\"M{} {}H{}\" stroke=\"{}\" stroke-width=\"5\"/>", b.x, middle, b.x + 20, rail_color(s.color));
     } else if (s.kind != BoxKind::none) {
@@ -163,7 +165,7 @@ class SvgWriter {
       put("<g class=\"{}\"><rect x=\"{}\" y=\"{}\" width=\"20\" height=\"12\" rx=\"4\"{}/></g>", drawing::name_of(s.kind), b.x, y,
           paint(small));
     }
-    if (s.is_bridge || s.kind != BoxKind::none) text += 26;
+    if (s.is_line || s.kind != BoxKind::none) text += 26;
     put("<text x=\"{}\" y=\"{}\" font-size=\"11\">{}</text></g>\n", text, b.y + 11, escape(b.lines.front()));
   }
 
@@ -173,26 +175,43 @@ class SvgWriter {
         l.rail < 0 ? "#8a95a3" : rail_color(l.rail));
   }
 
+  static const char* ink_of(const LinkLine& l) { return l.island < 0 ? "#3b4654" : island_ink(l.island); }
   static int port_x(const Box& gpu, int port, int ports) { return gpu.x + gpu.w * (port + 1) / (ports + 1); }
 
-  int track_y(const BridgeLine& l) const {
+  int track_y(const LinkLine& l) const {
     const Box& devices = *at_.at(devices_id(l.host));
     return devices.y + devices.head_room - track_margin / 2 - l.track * track_height - track_height / 2;
   }
 
-  void bridge_path(const BridgeLine& l) {
+  void link_path(const LinkLine& l) {
     const Box &a = *at_.at(l.from), &b = *at_.at(l.to);
     const double width = 1.2 + 0.5 * std::clamp(l.links, 1, 6);
-    put("<g class=\"bridge\"><title>{}</title><path d=\"M{} {}V{}H{}V{}\" stroke-width=\"{:.1f}\"/></g>\n", escape(l.tip),
-        port_x(a, l.from_port, l.from_ports), a.y, track_y(l), port_x(b, l.to_port, l.to_ports), b.y, width);
+    put("<g class=\"link\"><title>{}</title><path d=\"M{} {}V{}H{}V{}\" stroke=\"{}\" stroke-width=\"{:.1f}\"/></g>\n",
+        escape(l.tip), port_x(a, l.from_port, l.from_ports), a.y, track_y(l), port_x(b, l.to_port, l.to_ports), b.y,
+        ink_of(l), width);
   }
 
-  void bridge_label(const BridgeLine& l) {
+  // On the track between two ports, as near its middle as other lines that cross it allow.
+  int free_place(const LinkLine& label, int left, int right, int w) const {
+    const int middle = (left + right) / 2, room = w / 2 + 4;
+    std::vector<int> crossings;
+    for (const LinkLine& l : scene_.links) {
+      if (l.host != label.host || l.track <= label.track) continue;
+      crossings.push_back(port_x(*at_.at(l.from), l.from_port, l.from_ports));
+      crossings.push_back(port_x(*at_.at(l.to), l.to_port, l.to_ports));
+    }
+    for (int off = 0; middle - off >= left + room; off += 4)
+      for (const int x : {middle - off, middle + off})
+        if (std::none_of(crossings.begin(), crossings.end(), [&](int at) { return std::abs(at - x) < room; })) return x;
+    return middle;
+  }
+
+  void link_label(const LinkLine& l) {
     const Box &a = *at_.at(l.from), &b = *at_.at(l.to);
-    const int middle = (port_x(a, l.from_port, l.from_ports) + port_x(b, l.to_port, l.to_ports)) / 2;
     const int w = text_width(l.text, 10, false) + 8, y = track_y(l);
-    put("<g class=\"bridge\"><title>{}</title><rect x=\"{}\" y=\"{}\" width=\"{}\" height=\"16\" rx=\"8\"/>", escape(l.tip),
-        middle - w / 2, y - 8, w);
+    const int middle = free_place(l, port_x(a, l.from_port, l.from_ports), port_x(b, l.to_port, l.to_ports), w);
+    put("<g class=\"link\"><title>{}</title><rect x=\"{}\" y=\"{}\" width=\"{}\" height=\"16\" rx=\"8\" stroke=\"{}\"/>",
+        escape(l.tip), middle - w / 2, y - 8, w, ink_of(l));
     put("<text x=\"{}\" y=\"{}\" font-size=\"10\" text-anchor=\"middle\">{}</text></g>\n", middle, y + 4, escape(l.text));
   }
 

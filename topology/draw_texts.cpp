@@ -226,6 +226,15 @@ std::string Facts::nic_detail(int h, int nic) const {
   return join({which, speed == 0 ? "" : fmt::format("{} GB/s", gb(speed))}, dot);
 }
 
+std::string Facts::nic_users(int h, int nic) const {
+  const auto users = host(h).users.find(nic);
+  if (users == host(h).users.end()) return "";
+  std::vector<int> labels;
+  for (const int g : users->second) labels.push_back(machine(h).label(ref(g).node));
+  std::sort(labels.begin(), labels.end());
+  return fmt::format("{} {}", labels.size() == 1 ? "GPU" : "GPUs", format_ranges(labels));
+}
+
 std::string Facts::gpu_tip(int gpu) const {
   const auto [h, n] = ref(gpu);
   std::vector<std::string> parts{clean(gpu_name(picture.machines, ref(gpu))), printable(node(h, n).name), printable(node(h, n).bus_id),
@@ -249,12 +258,7 @@ std::string Facts::nic_tip(int h, int nic) const {
   const Node& n = node(h, nic);
   std::vector<std::string> parts{nic_name(h, nic), printable(n.bus_id), nic_detail(h, nic)};
   if (n.functions > 1) parts.push_back(fmt::format("{} functions", n.functions));
-  if (const auto users = host(h).users.find(nic); users != host(h).users.end()) {
-    std::vector<int> labels;
-    for (const int g : users->second) labels.push_back(machine(h).label(ref(g).node));
-    std::sort(labels.begin(), labels.end());
-    parts.push_back(fmt::format("of {} {}", labels.size() == 1 ? "GPU" : "GPUs", format_ranges(labels)));
-  }
+  parts.push_back(nic_users(h, nic));
   return join(parts, "; ");
 }
 

@@ -1,4 +1,4 @@
-#include "topology/draw_bridges.hpp"
+#include "topology/draw_links.hpp"
 
 #include <fmt/format.h>
 
@@ -34,11 +34,12 @@ void assign_tracks(std::vector<Span>& spans) {
 
 }  // namespace
 
-std::vector<BridgeLine> route_bridges(const Facts& facts, int host, const std::vector<int>& order) {
+std::vector<LinkLine> route_links(const Facts& facts, int host, const std::vector<int>& order,
+                                  const std::vector<Bridge>& links) {
   std::map<int, int> position;
   for (std::size_t i = 0; i < order.size(); ++i) position[order[i]] = static_cast<int>(i);
   std::vector<Span> spans;
-  for (const Bridge& b : facts.bridges(host)) {
+  for (const Bridge& b : links) {
     const auto [from, to] = std::minmax(position.at(b.a), position.at(b.b));
     spans.push_back({from, to, b});
   }
@@ -59,18 +60,20 @@ std::vector<BridgeLine> route_bridges(const Facts& facts, int host, const std::v
     const auto at = std::find_if(list.begin(), list.end(), [&](const auto& p) { return p.second == span; });
     return std::pair(static_cast<int>(at - list.begin()), static_cast<int>(list.size()));
   };
-  std::vector<BridgeLine> lines;
+  std::vector<LinkLine> lines;
   for (std::size_t i = 0; i < spans.size(); ++i) {
     const Span& s = spans[i];
     const int a = order[static_cast<std::size_t>(s.from)], b = order[static_cast<std::size_t>(s.to)];
     const LinkSum sum{s.bridge.links, s.bridge.mb_per_s};
-    BridgeLine line{.host = host,
-                    .from = facts.id(host, facts.ref(a).node),
-                    .to = facts.id(host, facts.ref(b).node),
-                    .track = s.track,
-                    .links = s.bridge.links,
-                    .text = short_link_text(sum),
-                    .tip = fmt::format("bridge {} - {}: {}", facts.gpu_text(a), facts.gpu_text(b), link_text(sum))};
+    const bool is_bridge = facts.island_of(a) != facts.island_of(b);
+    LinkLine line{.host = host,
+                  .from = facts.id(host, facts.ref(a).node),
+                  .to = facts.id(host, facts.ref(b).node),
+                  .island = is_bridge ? -1 : facts.island_of(a),
+                  .track = s.track,
+                  .links = s.bridge.links,
+                  .text = short_link_text(sum),
+                  .tip = fmt::format("{} {} - {}: {}", is_bridge ? "bridge" : "link", facts.gpu_text(a), facts.gpu_text(b), link_text(sum))};
     std::tie(line.from_port, line.from_ports) = port(s.from, i);
     std::tie(line.to_port, line.to_ports) = port(s.to, i);
     lines.push_back(std::move(line));
@@ -78,9 +81,9 @@ std::vector<BridgeLine> route_bridges(const Facts& facts, int host, const std::v
   return lines;
 }
 
-int track_count(const std::vector<BridgeLine>& lines) {
+int track_count(const std::vector<LinkLine>& lines) {
   int n = 0;
-  for (const BridgeLine& l : lines) n = std::max(n, l.track + 1);
+  for (const LinkLine& l : lines) n = std::max(n, l.track + 1);
   return n;
 }
 
