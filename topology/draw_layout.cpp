@@ -66,6 +66,8 @@ int columns_of(const Box& b) {
   return (n + rows - 1) / rows;
 }
 
+int row_gap_of(const Box& b) { return b.row_gap > 0 ? b.row_gap : b.gap; }
+
 Size children_size(const Box& b) {
   Size s;
   std::size_t i = 0;
@@ -77,7 +79,7 @@ Size children_size(const Box& b) {
       row.h = std::max(row.h, b.children[k].h);
     }
     s.w = std::max(s.w, row.w);
-    s.h += (i > 0 ? b.gap : 0) + row.h;
+    s.h += (i > 0 ? row_gap_of(b) : 0) + row.h;
     i = end;
   }
   return s;
@@ -179,7 +181,7 @@ void place(Box& b, int x, int y, int w, int h) {
       place(c, left, top, width, tall);
       left += width + b.gap;
     }
-    top += height + b.gap;
+    top += height + row_gap_of(b);
     i = end;
   }
 }

@@ -55,6 +55,7 @@ struct Box {
   Swatch swatch = {};                   // key
   Arrange arrange = Arrange::stack;
   int gap = 8;
+  int row_gap = 0;              // between rows, 0 = as between boxes
   int max_width = 0;            // flow and grid: of a row, 0 = any
   int head_room = 0;            // kept free above the children
   bool has_foot_text = false;   // its lines are below the children, out of the way of lines from above

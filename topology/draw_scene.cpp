@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "topology/draw_links.hpp"
 #include "topology/draw_facts.hpp"
@@ -17,7 +18,9 @@ constexpr std::size_t max_bridged_gpus = 64;  // in one row, so that lines can j
 class SceneMaker {
  public:
   explicit SceneMaker(const Picture& p) : facts_(p), room_(p.machines.size() == 1 ? 1280 : 900) {
-    for (int h = 0; h < facts_.drawn_hosts(); ++h)
+    for (int h = 0; h < facts_.drawn_hosts(); ++h) {
+      // About as many rows as columns where a host has hundreds.
+      room_ = std::max(room_, static_cast<int>(std::sqrt(facts_.host(h).gpus.size()) * 120));
       for (const int g : facts_.host(h).gpus) {
         const int lines = static_cast<int>(gpu_lines(g).size());
         gpu_lines_ = std::max(gpu_lines_, lines);
@@ -28,6 +31,7 @@ class SceneMaker {
           if (!facts_.nic_detail(h, nic).empty()) nic_lines_ = 2;
         }
       }
+    }
     gpu_width_ = std::min(gpu_width_, widest_gpu);
   }
 
@@ -60,7 +64,7 @@ class SceneMaker {
   Box notes(int width) const;
 
   const Facts facts_;
-  const int room_;  // that a host may take
+  int room_;  // that a host may take
   int gpu_width_ = 84, gpu_lines_ = 1, nic_lines_ = 1;
   Scene scene_;
 };
@@ -206,7 +210,7 @@ Box SceneMaker::host(int h) {
 }
 
 Box SceneMaker::legend(int width) const {
-  Box all{.arrange = Arrange::flow, .gap = 18, .max_width = width};
+  Box all{.arrange = Arrange::flow, .gap = 18, .row_gap = 6, .max_width = width};
   const auto add = [&](const std::string& text, Swatch swatch) {
     all.children.push_back({.kind = BoxKind::key, .lines = {text}, .swatch = swatch});
   };
