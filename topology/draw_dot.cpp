@@ -112,7 +112,8 @@ class DotWriter {
       else
         part(h, c, depth + 1);
     if (homes.size() > 1)
-      put("{}  \"{}\" [label={}, fillcolor=\"#eef1f5\"];\n", indent, id, dot_string(lines_of(facts_.core_lines(h, index))));
+      put("{}  \"{}\" [label={}, fillcolor=\"#eef1f5\"];\n", indent, id,
+          dot_string(lines_of(facts_.core_lines(h, index))));
     ranks(h, homes, id, depth + 1);
     close(depth);
   }
@@ -191,9 +192,10 @@ class DotWriter {
   void rails() {
     for (std::size_t r = 0; r < facts_.picture.rails.rails.size(); ++r) {
       std::set<std::string> nics;
-      for (const int g : facts_.picture.rails.rails[r])
-        if (const int nic = facts_.picture.rails.nic_of[static_cast<std::size_t>(g)].nic; nic >= 0 && facts_.ref(g).host < facts_.drawn_hosts())
-          nics.insert(facts_.id(facts_.ref(g).host, nic));
+      for (const int g : facts_.picture.rails.rails[r]) {
+        const int nic = facts_.picture.rails.nic_of[static_cast<std::size_t>(g)].nic, h = facts_.ref(g).host;
+        if (nic >= 0 && h < facts_.drawn_hosts()) nics.insert(facts_.id(h, nic));
+      }
       if (nics.size() < 2) continue;
       const char* color = rail_color(static_cast<int>(r));
       put("  \"rail{}\" [label=\"rail {}\", shape=ellipse, color=\"{}\"];\n", r, r, color);

@@ -87,10 +87,7 @@ void Facts::place_ranks() {
     const int h = picture.fabric->host_of[at(r)];
     if (h < host_count()) hosts_[at(h)].ranks[home_of(machine(h), picture.fabric->records[at(r)])].push_back(r);
   }
-  if (picture.hierarchy == nullptr || picture.hierarchy->size < 2) return;
-  // Who leads the narrowest groups: leaders of wider ones are among them.
-  for (const LevelGroups& level : picture.hierarchy->levels)
-    for (const Group& g : level.groups) leads_.insert(g.leader);
+  if (picture.hierarchy != nullptr) leads_ = leaders_of(*picture.hierarchy);
 }
 
 std::vector<Facts::Area> Facts::areas(int h) const {
@@ -156,6 +153,14 @@ std::vector<std::string> Facts::notes() const {
   for (const Machine& m : picture.machines)  // hosts of one file say the same
     for (const std::string& note : m.notes) add(clean(note));
   return all;
+}
+
+std::set<int> leaders_of(const Hierarchy& h) {
+  std::set<int> leaders;
+  for (const LevelGroups& level : h.levels)
+    for (const Group& g : level.groups)
+      if (g.ranks.size() > 1) leaders.insert(g.leader);
+  return leaders;
 }
 
 GroupBox nest(const Hierarchy& h) {

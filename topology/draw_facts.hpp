@@ -107,6 +107,7 @@ struct GroupBox {
   std::vector<int> ranks;  // in none of those inside
 };
 GroupBox nest(const Hierarchy&);
+std::set<int> leaders_of(const Hierarchy&);  // of groups of several ranks
 
 inline constexpr int island_colors = 6, rail_colors = 8;
 const char* island_fill(int island) noexcept;

@@ -14,13 +14,6 @@ namespace {
 
 constexpr std::size_t max_groups = static_cast<std::size_t>(max_hosts_drawn);  // in one group
 
-std::set<int> leaders_of(const Hierarchy& h) {
-  std::set<int> leaders;
-  for (const LevelGroups& level : h.levels)
-    for (const Group& g : level.groups) leaders.insert(g.leader);
-  return leaders;
-}
-
 std::string description_of(const Hierarchy& h) {
   std::string s = plural(h.size, "rank", "ranks") + " in groups:";
   for (std::size_t i = h.levels.size(); i-- > 0;)

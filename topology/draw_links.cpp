@@ -73,7 +73,8 @@ std::vector<LinkLine> route_links(const Facts& facts, int host, const std::vecto
                   .track = s.track,
                   .links = s.bridge.links,
                   .text = short_link_text(sum),
-                  .tip = fmt::format("{} {} - {}: {}", is_bridge ? "bridge" : "link", facts.gpu_text(a), facts.gpu_text(b), link_text(sum))};
+                  .tip = fmt::format("{} {} - {}: {}", is_bridge ? "bridge" : "link", facts.gpu_text(a),
+                                     facts.gpu_text(b), link_text(sum))};
     std::tie(line.from_port, line.from_ports) = port(s.from, i);
     std::tie(line.to_port, line.to_ports) = port(s.to, i);
     lines.push_back(std::move(line));

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 
 #include "topology/draw_links.hpp"
 #include "topology/draw_facts.hpp"
@@ -40,7 +41,8 @@ class SceneMaker {
  private:
   void grow_gpu(BoxKind kind, const std::string& text, bool is_head) {
     const Style s = style_of(kind);
-    gpu_width_ = std::max(gpu_width_, text_width(text, is_head ? s.font_px : s.small_px, is_head && s.has_bold_head) + 2 * s.pad);
+    const int px = is_head ? s.font_px : s.small_px;
+    gpu_width_ = std::max(gpu_width_, text_width(text, px, is_head && s.has_bold_head) + 2 * s.pad);
   }
   std::vector<std::string> gpu_lines(int g) const {
     std::vector<std::string> lines{facts_.gpu_text(g)};
@@ -75,7 +77,9 @@ void SceneMaker::add_ranks_of(Box& b, int h, const std::vector<int>& homes) {
     if (const auto at = facts_.host(h).ranks.find(n); at != facts_.host(h).ranks.end())
       ranks.insert(ranks.end(), at->second.begin(), at->second.end());
   std::sort(ranks.begin(), ranks.end());
-  add_ranks(b, ranks, {[&](int r) { return facts_.is_leader(r); }, [&](int r) { return facts_.rank_tip(r); }});
+  if (homes.front() == 0 && !ranks.empty()) b.children.push_back({.kind = BoxKind::note, .lines = {"on any of its CPUs:"}});
+  add_ranks(b, ranks,
+            {[&](int r) { return facts_.is_leader(r); }, [&](int r) { return facts_.rank_tip(r); }});
 }
 
 // A package, NUMA node or cache with what is in it. Its cores are two lines of text, however many.
@@ -89,7 +93,8 @@ Box SceneMaker::part(int h, int index, int room) {
   Box inside{.arrange = Arrange::grid, .max_width = room, .is_stretched = true};
   std::vector<int> homes{index};
   const std::vector<int>& below = facts_.host(h).children[static_cast<std::size_t>(index)];
-  const int count = static_cast<int>(std::count_if(below.begin(), below.end(), [&](int c) { return facts_.node(h, c).kind != NodeKind::core; }));
+  const auto count = static_cast<int>(std::count_if(
+      below.begin(), below.end(), [&](int c) { return facts_.node(h, c).kind != NodeKind::core; }));
   for (const int c : below) {
     if (facts_.node(h, c).kind == NodeKind::core) homes.push_back(c);
     else inside.children.push_back(part(h, c, std::max(widest_part, room / std::clamp(count, 1, 2) - 24)));
@@ -130,30 +135,38 @@ Box SceneMaker::nic(int h, int node, bool is_loose) const {
 
 // GPUs of an island on this host. A NIC is below its GPUs if they are next to each other.
 Box SceneMaker::area(int h, const Facts::Area& a, int room) {
-  const bool is_island = a.state == GpuState::in_island;
-  Box b{.kind = is_island ? BoxKind::island : a.state == GpuState::demoted ? BoxKind::demoted : BoxKind::unknown,
-        .id = is_island ? fmt::format("h{}i{}", h, a.island) : fmt::format("h{}{}", h, name_of(a.state == GpuState::demoted ? BoxKind::demoted : BoxKind::unknown)),
+  Box b{.kind = a.state == GpuState::in_island ? BoxKind::island
+                : a.state == GpuState::demoted ? BoxKind::demoted
+                                               : BoxKind::unknown,
         .color = a.island};
+  b.id = b.kind == BoxKind::island ? fmt::format("h{}i{}", h, a.island) : fmt::format("h{}{}", h, name_of(b.kind));
+  const auto nic_of = [&](std::size_t i) {
+    return facts_.picture.rails.nic_of[static_cast<std::size_t>(a.gpus[i])].nic;
+  };
+  constexpr std::size_t most_above_a_nic = 8;
   Box units{.arrange = Arrange::grid, .max_width = room};
   for (std::size_t i = 0; i < a.gpus.size();) {
-    const int nic_node = facts_.picture.rails.nic_of[static_cast<std::size_t>(a.gpus[i])].nic;
+    const int below = nic_of(i);
     std::size_t end = i + 1;
-    while (end < a.gpus.size() && nic_node >= 0 && facts_.picture.rails.nic_of[static_cast<std::size_t>(a.gpus[end])].nic == nic_node) ++end;
-    const bool has_nic = nic_node >= 0 && facts_.host(h).users.at(nic_node).size() == end - i && end - i <= 8;
+    while (end < a.gpus.size() && below >= 0 && nic_of(end) == below) ++end;
+    const std::size_t count = end - i;
+    const bool has_nic = below >= 0 && facts_.host(h).users.at(below).size() == count && count <= most_above_a_nic;
     if (!has_nic) end = i + 1;
     // Units of one GPU each are rows of equal length.
     if (end - i > 1) units.arrange = Arrange::flow;
     Box row{.arrange = Arrange::flow}, unit{.gap = 10};
     for (; i < end; ++i) {
       row.children.push_back(gpu(a.gpus[i]));
-      if (has_nic) scene_.rails.push_back({row.children.back().id, facts_.id(h, nic_node), facts_.rails_of_gpu(a.gpus[i]).empty() ? -1 : facts_.rails_of_gpu(a.gpus[i])[0]});
+      const std::vector<int> rails = facts_.rails_of_gpu(a.gpus[i]);
+      if (has_nic)
+        scene_.rails.push_back({row.children.back().id, facts_.id(h, below), rails.empty() ? -1 : rails[0]});
     }
     unit.children.push_back(std::move(row));
-    if (has_nic) unit.children.push_back(nic(h, nic_node, false));
+    if (has_nic) unit.children.push_back(nic(h, below, false));
     units.children.push_back(std::move(unit));
   }
-  const int width = std::max<int>(gpu_width_, static_cast<int>(std::min<std::size_t>(a.gpus.size(), 8)) * (gpu_width_ + 8) - 8);
-  set_text(b, facts_.area_lines(a), width);
+  const int columns = std::min(static_cast<int>(a.gpus.size()), 8);
+  set_text(b, facts_.area_lines(a), columns * (gpu_width_ + 8) - 8);
   b.children.push_back(std::move(units));
   return b;
 }
@@ -164,7 +177,8 @@ Box SceneMaker::devices(int h) {
   const std::vector<Facts::Area> areas = facts_.areas(h);
   std::vector<Bridge> links = facts_.bridges(h);
   for (const Bridge& l : facts_.uneven_links(h)) links.push_back(l);
-  const bool has_lines = !links.empty() && links.size() <= max_lines_drawn && facts_.host(h).gpus.size() <= max_bridged_gpus;
+  const bool has_lines = !links.empty() && links.size() <= max_lines_drawn &&
+                         facts_.host(h).gpus.size() <= max_bridged_gpus;
   std::vector<int> order;
   for (const Facts::Area& a : areas) {
     order.insert(order.end(), a.gpus.begin(), a.gpus.end());
@@ -186,7 +200,8 @@ Box SceneMaker::host(int h) {
   if (facts_.machine(h).nodes.empty()) return b;
   Box cpus{.arrange = Arrange::grid, .max_width = room_, .is_stretched = true};
   const std::vector<int>& top = facts_.host(h).children[0];
-  for (const int n : top) cpus.children.push_back(part(h, n, room_ / std::clamp(static_cast<int>(top.size()), 1, 2) - 24));
+  const int room = room_ / std::clamp(static_cast<int>(top.size()), 1, 2) - 24;
+  for (const int n : top) cpus.children.push_back(part(h, n, room));
   if (!cpus.children.empty()) b.children.push_back(std::move(cpus));
   add_ranks_of(b, h, {0});
   if (!facts_.host(h).nvswitches.empty()) {
@@ -201,10 +216,11 @@ Box SceneMaker::host(int h) {
     set_text(text, {fmt::format("{} bridges, too many to draw", n)}, 400);
     b.children.push_back(std::move(text));
   }
+  std::set<std::string> placed;
+  for (std::size_t i = first_rail; i < scene_.rails.size(); ++i) placed.insert(scene_.rails[i].nic);
   Box loose{.arrange = Arrange::flow, .max_width = room_};
   for (const int n : facts_.host(h).nics)
-    if (std::none_of(scene_.rails.begin() + static_cast<std::ptrdiff_t>(first_rail), scene_.rails.end(), [&](const RailLine& l) { return l.nic == facts_.id(h, n); }))
-      loose.children.push_back(nic(h, n, true));
+    if (!placed.contains(facts_.id(h, n))) loose.children.push_back(nic(h, n, true));
   if (!loose.children.empty()) b.children.push_back(std::move(loose));
   return b;
 }
@@ -217,21 +233,19 @@ Box SceneMaker::legend(int width) const {
   const Islands& islands = facts_.picture.islands;
   if (!islands.islands.empty()) add("island: GPUs joined by NVLink or xGMI", {BoxKind::island, 0});
   if (!islands.bridges.empty()) add("bridge between islands and its links", {.is_line = true});
-  for (const LinkLine& l : scene_.links)
-    if (l.island >= 0) {
-      add("link inside an island where they are uneven", {.color = l.island, .is_line = true});
-      break;
-    }
+  const auto inner = std::find_if(scene_.links.begin(), scene_.links.end(), [](const LinkLine& l) { return l.island >= 0; });
+  if (inner != scene_.links.end())
+    add("link inside an island where they are uneven", {.color = inner->island, .is_line = true});
   if (!islands.demoted.empty()) add("demoted: fewer links than siblings", {BoxKind::demoted});
   if (!islands.unknown.empty()) add("NVLinks not told", {BoxKind::unknown});
   const int rails = static_cast<int>(facts_.picture.rails.rails.size());
-  for (int r = 0; r < std::min(rails, rail_colors); ++r) add(fmt::format("rail {}{}", r, rails > rail_colors && r == 0 ? fmt::format(" (colours repeat after {})", rail_colors - 1) : ""), {BoxKind::nic, r});
+  for (int r = 0; r < std::min(rails, rail_colors); ++r) add(fmt::format("rail {}", r), {BoxKind::nic, r});
+  if (rails > rail_colors) add(fmt::format("and so on up to rail {}", rails - 1), {});
+  if (facts_.picture.fabric != nullptr) add("rank", {BoxKind::rank});
+  if (facts_.picture.hierarchy != nullptr) add("rank that leads a group", {BoxKind::leader});
   const std::vector<NicChoice>& nics = facts_.picture.rails.nic_of;
-  if (std::any_of(nics.begin(), nics.end(), [](const NicChoice& c) { return c.nic >= 0; })) add("to the NIC: PIX one PCIe switch, PXB several, PHB one host bridge, NODE one NUMA node, SYS farther", {});
-  if (facts_.picture.fabric != nullptr) {
-    add("rank", {BoxKind::rank});
-    if (facts_.picture.hierarchy != nullptr) add("rank that leads a group", {BoxKind::leader});
-  }
+  if (std::any_of(nics.begin(), nics.end(), [](const NicChoice& c) { return c.nic >= 0; }))
+    add("to the NIC: PIX one PCIe switch, PXB several, PHB one host bridge, NODE one NUMA node, SYS farther", {});
   return all;
 }
 

@@ -73,7 +73,8 @@ class SvgWriter {
   std::string run() {
     index(scene_.root);
     const int w = scene_.root.w + 2 * scene_.root.x, h = scene_.root.h + 2 * scene_.root.y;
-    put("<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{}\" height=\"{}\" viewBox=\"0 0 {} {}\" style=\"max-width:100%;height:auto\" role=\"graphics-document\" "
+    put("<svg xmlns=\"http://www.w3.org/2000/svg\" "
+        "width=\"{}\" height=\"{}\" viewBox=\"0 0 {} {}\" style=\"max-width:100%;height:auto\" role=\"graphics-document\" "
         "aria-labelledby=\"title desc\">\n",
         w, h, w, h);
     put("<title id=\"title\">{}</title>\n<desc id=\"desc\">{}</desc>\n", escape(scene_.title), escape(scene_.description));
@@ -111,7 +112,8 @@ class SvgWriter {
     put(">");
     if (!b.tip.empty()) put("<title>{}</title>", escape(b.tip));
     if (is_framed(b.kind))
-      put("<rect x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" rx=\"{}\"{}/>", b.x, b.y, b.w, b.h, radius_of(b.kind), paint(b));
+      put("<rect x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" rx=\"{}\"{}/>", b.x, b.y, b.w, b.h, radius_of(b.kind),
+          paint(b));
     stripe(b);
     lines(b);
     put("</g>\n");

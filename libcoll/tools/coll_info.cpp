@@ -5,8 +5,10 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cctype>
+#include <cerrno>
 #include <charconv>
 #include <cstdio>
+#include <cstring>
 #include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -141,8 +143,10 @@ void set_up(CLI::App& app, Options& o) {
   auto* hierarchy = app.add_option("--hierarchy", o.hierarchy,
                                    "Show the groups of a file such as LIBCOLL_HIERARCHY names, instead of this host");
   hierarchy->type_name("FILE")->excludes(xml)->excludes(load)->excludes(topology_file);
-  app.add_option("--dot", o.dot, "Also draw it to FILE, for Graphviz; - is standard output, instead of the text")->type_name("FILE");
-  app.add_option("--svg", o.svg, "Also draw it to FILE, for browsers; - is standard output, instead of the text")->type_name("FILE");
+  app.add_option("--dot", o.dot, "Also draw it to FILE, for Graphviz; - is standard output, instead of the text")
+      ->type_name("FILE");
+  app.add_option("--svg", o.svg, "Also draw it to FILE, for browsers; - is standard output, instead of the text")
+      ->type_name("FILE");
   auto* save = app.add_option("--save", o.save, "Also write the machine as JSON to FILE (rank 0's machine)");
   save->type_name("FILE")->excludes(hierarchy);
   app.add_option("--explain", o.explain,
@@ -158,15 +162,19 @@ void set_up(CLI::App& app, Options& o) {
 
 // Throws CLI::ValidationError.
 void check_output(const Options& o) {
-  if (o.dot == "-" && o.svg == "-") throw CLI::ValidationError("--dot - and --svg -: one standard output holds one picture");
-  if (o.draws_to_stdout() && o.json) throw CLI::ValidationError("--json: standard output already holds the picture");
+  if (o.dot == "-" && o.svg == "-")
+    throw CLI::ValidationError("--dot - and --svg -: standard output holds one picture");
+  if (o.draws_to_stdout() && o.json)
+    throw CLI::ValidationError("--json: standard output holds the picture already");
 }
 
 void write_picture(const std::string& path, const std::string& text) {
-  if (path == "-")
-    fmt::print("{}", text);
-  else
-    value_or_throw(topo::write_file(path, text));
+  if (path == "-") {
+    if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0)
+      throw Error(Errc::system, fmt::format("cannot write standard output: {}", std::strerror(errno)));
+  } else if (const auto written = topo::write_file(path, text); !written) {
+    throw Error(written.error().code, "cannot write " + written.error().text);
+  }
 }
 
 template <class... What>
