@@ -107,7 +107,7 @@ Style style_of(BoxKind kind) noexcept {
 
 // After DejaVu Sans and Verdana, the widest of the fonts that viewers fall back to.
 int text_width(std::string_view text, int font_px, bool is_bold) {
-  int thousandths = 0;
+  long long thousandths = 0;
   for (const char ch : text) {
     const auto c = static_cast<unsigned char>(ch);
     if ((c & 0xc0) == 0x80) continue;  // the rest of a character
@@ -119,14 +119,16 @@ int text_width(std::string_view text, int font_px, bool is_bold) {
                    : c >= 'A' && c <= 'Z' ? 770
                                           : 650;
   }
-  return (thousandths * font_px * (is_bold ? 110 : 100) + 99999) / 100000;
+  const long long px = (thousandths * font_px * (is_bold ? 110 : 100) + 99999) / 100000;
+  return static_cast<int>(std::min(px, 1LL << 30));  // names from files may be of any length
 }
 
 int line_height(int font_px) noexcept { return font_px + 5; }
 
 std::string fit(std::string_view text, int width, int font_px, bool is_bold) {
   if (text_width(text, font_px, is_bold) <= width) return std::string(text);
-  for (std::size_t keep = text.size(); keep > 0;) {
+  // No character is narrower than a pixel.
+  for (std::size_t keep = std::min(text.size(), static_cast<std::size_t>(std::max(width, 0))); keep > 0;) {
     do --keep;
     while (keep > 0 && (static_cast<unsigned char>(text[keep]) & 0xc0) == 0x80);
     std::string cut = std::string(text.substr(0, keep)) + "...";
