@@ -167,8 +167,10 @@ void add_ranks(TextTree& t, const Fabric& f, const std::vector<int>& ranks, cons
     t.children.push_back({fmt::format("any of CPUs {} ← {}", cpus, text_of_ranks(members)), {}});
 }
 
-TextTree tree_of_levels(const Hierarchy& h) {
-  TextTree t{"levels", {}};
+}  // namespace
+
+std::vector<std::string> level_texts(const Hierarchy& h) {
+  std::vector<std::string> texts;
   for (const LevelGroups& level : h.levels) {
     std::size_t fewest = level.groups.empty() ? 0 : level.groups[0].ranks.size(), most = 0;
     std::vector<int> leaders;
@@ -180,15 +182,18 @@ TextTree tree_of_levels(const Hierarchy& h) {
     std::sort(leaders.begin(), leaders.end());
     const std::string ranks = fewest == most ? plural(static_cast<long long>(most), "rank", "ranks")
                                              : fmt::format("{} to {} ranks", fewest, most);
-    t.children.push_back({fmt::format("{}: {} of {}, led by {}", name_of(level.level),
-                                      plural(static_cast<long long>(level.groups.size()), "group", "groups"),
-                                      ranks, format_ranges(leaders)),
-                          {}});
+    texts.push_back(fmt::format("{}: {} of {}, led by {}", name_of(level.level),
+                                plural(static_cast<long long>(level.groups.size()), "group", "groups"), ranks,
+                                format_ranges(leaders)));
   }
-  return t;
+  return texts;
 }
 
-}  // namespace
+std::string describe(const Hierarchy& h) {
+  TextTree t{"levels", {}};
+  for (std::string& text : level_texts(h)) t.children.push_back({std::move(text), {}});
+  return draw(t);
+}
 
 std::string describe(const Machine& m) {
   std::vector<int> labels(m.nodes.size());
@@ -221,7 +226,7 @@ std::string describe(const Fabric& f, const Hierarchy& h) {
                     plural(host.usable_cpus, "CPU", "CPUs"), host.oversubscribed ? ", oversubscribed" : "");
     t.children.push_back(std::move(tree));
   }
-  return draw(t) + draw(tree_of_levels(h));
+  return draw(t) + describe(h);
 }
 
 }  // namespace libcoll::topo

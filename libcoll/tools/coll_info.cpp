@@ -5,8 +5,11 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cctype>
+#include <cerrno>
 #include <charconv>
 #include <cstdio>
+#include <cstring>
+#include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -15,6 +18,7 @@
 #include "libcoll/bootstrap.hpp"
 #include "libcoll/comm.hpp"
 #include "topology/describe.hpp"
+#include "topology/draw.hpp"
 #include "topology/fabric.hpp"
 #include "topology/files.hpp"
 #include "topology/hierarchy.hpp"
@@ -31,9 +35,11 @@ using detail::value_or_throw;
 enum ExitCode { all_well = 0, failed = 1, bad_usage = 2, check_found = 3 };
 
 struct Options {
-  std::string xml, load, topology_file, save, type = "f32", op = "sum";
+  std::string xml, load, topology_file, hierarchy, save, dot, svg, type = "f32", op = "sum";
   std::vector<std::string> explain;
   bool json = false, check = false;
+  // Then standard output holds the picture and nothing else.
+  bool draws_to_stdout() const { return dot == "-" || svg == "-"; }
 };
 
 constexpr const char* description =
@@ -134,16 +140,86 @@ void set_up(CLI::App& app, Options& o) {
       "Show the GPUs of a file: islands, bridges, rails. NCCL topology XML, nvidia-smi topo -m, hwloc XML, or JSON of "
       "this tool; --json prints the machines in it");
   topology_file->type_name("FILE")->excludes(xml)->excludes(load);
-  app.add_option("--save", o.save, "Also write the machine as JSON to FILE (rank 0's machine)")
+  auto* hierarchy = app.add_option("--hierarchy", o.hierarchy,
+                                   "Show the groups of a file such as LIBCOLL_HIERARCHY names, instead of this host");
+  hierarchy->type_name("FILE")->excludes(xml)->excludes(load)->excludes(topology_file);
+  app.add_option("--dot", o.dot, "Also draw it to FILE, for Graphviz; - is standard output, instead of the text")
       ->type_name("FILE");
+  app.add_option("--svg", o.svg, "Also draw it to FILE, for browsers; - is standard output, instead of the text")
+      ->type_name("FILE");
+  auto* save = app.add_option("--save", o.save, "Also write the machine as JSON to FILE (rank 0's machine)");
+  save->type_name("FILE")->excludes(hierarchy);
   app.add_option("--explain", o.explain,
                  "Say how the library would run a collective with blocks of these sizes: allreduce:8,1M bcast:64K barrier")
-      ->type_name("COLLECTIVE:BYTES,...")->excludes(xml)->excludes(load)->excludes(topology_file);
+      ->type_name("COLLECTIVE:BYTES,...")->excludes(xml)->excludes(load)->excludes(topology_file)->excludes(hierarchy)
+      ->excludes("--dot")->excludes("--svg");
   app.add_option("--type", o.type, "Of --explain: " + names_of<DType>(dtype_count))->capture_default_str()->type_name("TYPE");
   app.add_option("--op", o.op, "Of --explain, for reductions: " + names_of<Op>(op_count))->capture_default_str()->type_name("OP");
   app.add_flag("--check", o.check,
                "Exit with 3, and say why, if something could not be probed, a host has more ranks than CPUs, "
-               "the ranks' machines differ, or GPUs of a file lack links or NICs");
+               "the ranks' machines differ, or GPUs of a file lack links or NICs")->excludes(hierarchy);
+}
+
+// Throws CLI::ValidationError.
+void check_output(const Options& o) {
+  if (o.dot == "-" && o.svg == "-")
+    throw CLI::ValidationError("--dot - and --svg -: standard output holds one picture");
+  if (o.draws_to_stdout() && o.json)
+    throw CLI::ValidationError("--json: standard output holds the picture already");
+}
+
+void write_picture(const std::string& path, const std::string& text) {
+  if (path == "-") {
+    if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0)
+      throw Error(Errc::system, fmt::format("cannot write standard output: {}", std::strerror(errno)));
+  } else if (const auto written = topo::write_file(path, text); !written) {
+    throw Error(written.error().code, "cannot write " + written.error().text);
+  }
+}
+
+template <class... What>
+void draw(const Options& o, const What&... what) {
+  if (!o.dot.empty()) write_picture(o.dot, topo::to_dot(what...));
+  if (!o.svg.empty()) write_picture(o.svg, topo::to_svg(what...));
+}
+
+std::string base_name(const std::string& path) { return std::filesystem::path(path).filename().string(); }
+
+// One machine for each host. Rank 0's stands for all that are like it; what the others are is not known here.
+std::vector<topo::Machine> machines_of(const topo::Machine& m, const topo::Fabric& fabric) {
+  std::vector<topo::Machine> all;
+  for (const topo::Host& h : fabric.hosts) {
+    const auto& first = fabric.records[static_cast<std::size_t>(h.ranks.front())];
+    if (first.machine_fingerprint == m.fingerprint()) {
+      all.push_back(m);
+    } else {
+      topo::Machine& other = all.emplace_back();
+      other.nodes.emplace_back();
+      other.notes.push_back(fmt::format("host {} is another machine than rank 0's: its parts are not drawn", h.name));
+    }
+    all.back().host = h.name;
+  }
+  return all;
+}
+
+void draw_machines(const Options& o, const topo::Machine& m, const topo::Fabric* fabric) {
+  if (o.dot.empty() && o.svg.empty()) return;
+  const std::vector<topo::Machine> machines = fabric != nullptr ? machines_of(m, *fabric) : std::vector{m};
+  const topo::Islands islands = topo::find_islands(machines);
+  const topo::Rails rails = topo::find_rails(machines, islands);
+  topo::Hierarchy hierarchy;
+  if (fabric != nullptr) hierarchy = topo::build_hierarchy(*fabric);
+  const std::string file = o.xml.empty() ? o.load : o.xml;
+  const std::string title = !file.empty()                                ? base_name(file)
+                            : fabric == nullptr                          ? std::string(topo::local_record(m).host())
+                            : fabric->hosts.size() == 1                  ? fabric->hosts[0].name
+                                                                         : fmt::format("{} hosts", fabric->hosts.size());
+  draw(o, topo::Picture{.title = title,
+                        .machines = machines,
+                        .islands = islands,
+                        .rails = rails,
+                        .fabric = fabric,
+                        .hierarchy = fabric != nullptr ? &hierarchy : nullptr});
 }
 
 std::unique_ptr<Bootstrap> meet() {
@@ -188,6 +264,7 @@ std::vector<std::string> findings(const topo::Machine& m, const topo::Fabric* fa
 }
 
 void print(const Options& o, const topo::Machine& m, const topo::Fabric* fabric) {
+  if (o.draws_to_stdout()) return;
   if (fabric == nullptr) {
     fmt::print("{}", o.json ? topo::to_json(m) : topo::describe(m));
     return;
@@ -209,7 +286,9 @@ int show_file(const Options& o) {
   const std::vector<topo::Machine> machines = value_or_throw(topo::import_topology_file(o.topology_file));
   const topo::Islands islands = topo::find_islands(machines);
   const topo::Rails rails = topo::find_rails(machines, islands);
-  fmt::print("{}", o.json ? topo::to_json(machines) : topo::describe(machines, islands, rails));
+  if (!o.draws_to_stdout())
+    fmt::print("{}", o.json ? topo::to_json(machines) : topo::describe(machines, islands, rails));
+  draw(o, topo::Picture{.title = base_name(o.topology_file), .machines = machines, .islands = islands, .rails = rails});
   if (!o.save.empty()) value_or_throw(topo::write_file(o.save, topo::to_json(machines)));
   if (!o.check) return all_well;
   for (const auto* reports : {&islands.reports, &rails.reports})
@@ -217,9 +296,17 @@ int show_file(const Options& o) {
   return islands.reports.empty() && rails.reports.empty() ? all_well : check_found;
 }
 
+int show_hierarchy(const Options& o) {
+  const topo::Hierarchy h = value_or_throw(topo::hierarchy_from_json(value_or_throw(topo::read_file(o.hierarchy, 64u << 20))));
+  if (!o.draws_to_stdout()) fmt::print("{}", o.json ? topo::to_json(h) : topo::describe(h));
+  draw(o, base_name(o.hierarchy), h);
+  return all_well;
+}
+
 int run(const Options& o, const Questions& questions) {
   if (!questions.all.empty()) return explain(*meet(), questions);
   if (!o.topology_file.empty()) return show_file(o);
+  if (!o.hierarchy.empty()) return show_hierarchy(o);
   const topo::Machine m = read_machine(o);
   std::unique_ptr<Bootstrap> job;
   if (o.xml.empty() && o.load.empty()) job = meet();
@@ -233,6 +320,7 @@ int run(const Options& o, const Questions& questions) {
   const int code = o.check && !found.empty() ? check_found : all_well;
   if (!is_alone && job->rank() != 0) return code;
   print(o, m, is_alone ? nullptr : &fabric);
+  draw_machines(o, m, is_alone ? nullptr : &fabric);
   if (!o.save.empty()) value_or_throw(topo::write_file(o.save, topo::to_json(m)));
   if (o.check)
     for (const std::string& f : found) fmt::print(stderr, "check: {}\n", f);
@@ -249,6 +337,7 @@ int main(int argc, char** argv) {
   try {
     app.parse(argc, argv);
     questions = questions_of(options);
+    check_output(options);
   } catch (const CLI::ParseError& e) {
     return app.exit(e) == 0 ? all_well : bad_usage;
   }

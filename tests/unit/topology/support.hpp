@@ -36,9 +36,10 @@ inline std::string captured_machines() {
   return folder.empty() ? folder : folder + "/hwloc";
 }
 
-// Compares with tests/fixtures/<folder>/<name>.txt, or writes it if UPDATE_GOLDEN is set.
-inline void expect_golden(const std::string& name, const std::string& actual, const char* folder = "machines") {
-  const std::string path = fmt::format("{}/tests/fixtures/{}/{}.txt", LIBCOLL_SOURCE_DIR, folder, name);
+// Compares with tests/fixtures/<folder>/<name>.<extension>, or writes it if UPDATE_GOLDEN is set.
+inline void expect_golden(const std::string& name, const std::string& actual, const char* folder = "machines",
+                          const char* extension = "txt") {
+  const std::string path = fmt::format("{}/tests/fixtures/{}/{}.{}", LIBCOLL_SOURCE_DIR, folder, name, extension);
   if (std::getenv("UPDATE_GOLDEN") != nullptr) {
     ASSERT_TRUE(write_file(path, actual)) << path;
     return;
