@@ -21,6 +21,7 @@
 #include "topology/import.hpp"
 #include "topology/islands.hpp"
 #include "topology/probe_hwloc.hpp"
+#include "topology/probe_nvml.hpp"
 #include "topology/rails.hpp"
 
 namespace {
@@ -37,8 +38,8 @@ struct Options {
 };
 
 constexpr const char* description =
-    "Shows the machine as libcoll sees it: packages, NUMA nodes, caches, cores, and what could not be\n"
-    "found out. Started by a launcher (mpirun -n 4 coll-info, srun, torchrun), rank 0 also shows where\n"
+    "Shows the machine as libcoll sees it: packages, NUMA nodes, caches, cores, GPUs and the islands that NVLink\n"
+    "makes of them, NICs, and what could not be found out. Started by a launcher (mpirun -n 4 coll-info, srun, torchrun), rank 0 also shows where\n"
     "all ranks run and the levels of groups that libcoll derives from that. With --explain it says instead\n"
     "how the library would run calls in such a job.";
 constexpr const char* footer =
@@ -173,6 +174,10 @@ void compare_hashes(Bootstrap& job, std::uint64_t mine) {
                   static_cast<int>(rank));
 }
 
+bool is_first_on_host(const topo::Fabric& fabric, int rank) {
+  return fabric.hosts[static_cast<std::size_t>(fabric.host_of[static_cast<std::size_t>(rank)])].ranks.front() == rank;
+}
+
 std::vector<std::string> findings(const topo::Machine& m, const topo::Fabric* fabric) {
   std::vector<std::string> found = m.notes;
   if (fabric == nullptr) return found;
@@ -187,14 +192,25 @@ std::vector<std::string> findings(const topo::Machine& m, const topo::Fabric* fa
   return found;
 }
 
+// The machine's islands, or how to tell them.
+std::string describe_gpus(const topo::Machine& m) {
+  if (m.count(topo::NodeKind::gpu) == 0) return fmt::format("no GPUs seen; if there are any, {}\n", topo::how_to_supply_gpus);
+  topo::Machine gpus = m;
+  gpus.notes.clear();  // the machine's own description has them
+  const std::vector<topo::Machine> machines{std::move(gpus)};
+  const topo::Islands islands = topo::find_islands(machines);
+  return topo::describe(machines, islands, topo::find_rails(machines, islands));
+}
+
 void print(const Options& o, const topo::Machine& m, const topo::Fabric* fabric) {
   if (fabric == nullptr) {
-    fmt::print("{}", o.json ? topo::to_json(m) : topo::describe(m));
+    if (o.json) fmt::print("{}", topo::to_json(m));
+    else fmt::print("{}{}", topo::describe(m), describe_gpus(m));
     return;
   }
   const topo::Hierarchy h = topo::build_hierarchy(*fabric);
   if (!o.json) {
-    fmt::print("{}\n{}", topo::describe(m), topo::describe(*fabric, h));
+    fmt::print("{}{}\n{}", topo::describe(m), describe_gpus(m), topo::describe(*fabric, h));
     return;
   }
   using nlohmann::ordered_json;
@@ -220,7 +236,7 @@ int show_file(const Options& o) {
 int run(const Options& o, const Questions& questions) {
   if (!questions.all.empty()) return explain(*meet(), questions);
   if (!o.topology_file.empty()) return show_file(o);
-  const topo::Machine m = read_machine(o);
+  topo::Machine m = read_machine(o);
   std::unique_ptr<Bootstrap> job;
   if (o.xml.empty() && o.load.empty()) job = meet();
   const bool is_alone = !job || job->size() == 1;
@@ -229,6 +245,8 @@ int run(const Options& o, const Questions& questions) {
     fabric = topo::build_fabric(gather_records(*job, m));
     compare_hashes(*job, fabric.hash());
   }
+  // One rank of each host asks for its devices, after the records, which are about CPUs.
+  if (job && (is_alone || is_first_on_host(fabric, job->rank()))) topo::probe_devices(m);
   const std::vector<std::string> found = findings(m, is_alone ? nullptr : &fabric);
   const int code = o.check && !found.empty() ? check_found : all_well;
   if (!is_alone && job->rank() != 0) return code;
