@@ -203,7 +203,7 @@ bool is_of_other_vendor(const FileReader& read, const std::string& bus_id) {
 }
 
 void note_no_nvml(Machine& m, const std::string& why) {
-  m.notes.push_back(fmt::format("NVLinks are unknown, NVML cannot tell them ({}): {}", why, how_to_supply_gpus));
+  m.notes.push_back(fmt::format("NVLinks are unknown, as NVML cannot tell them ({}); {}", why, how_to_supply_gpus));
 }
 
 }  // namespace

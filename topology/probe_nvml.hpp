@@ -25,7 +25,7 @@ void join_nvml(Machine&, const NvmlReport&, const std::function<bool(const std::
 
 // How to tell what a machine did not.
 inline constexpr const char* how_to_supply_gpus =
-    "show it by coll-info --topology-file FILE, FILE being the output of nvidia-smi topo -m or what NCCL wrote "
-    "to NCCL_TOPO_DUMP_FILE";
+    "coll-info --topology-file shows those in the output of nvidia-smi topo -m, or in what NCCL writes to "
+    "NCCL_TOPO_DUMP_FILE";
 
 }  // namespace libcoll::topo

@@ -194,7 +194,7 @@ std::vector<std::string> findings(const topo::Machine& m, const topo::Fabric* fa
 
 // The machine's islands, or how to tell them.
 std::string describe_gpus(const topo::Machine& m) {
-  if (m.count(topo::NodeKind::gpu) == 0) return fmt::format("no GPUs seen; if there are any, {}\n", topo::how_to_supply_gpus);
+  if (m.count(topo::NodeKind::gpu) == 0) return fmt::format("no GPUs seen; {}\n", topo::how_to_supply_gpus);
   topo::Machine gpus = m;
   gpus.notes.clear();  // the machine's own description has them
   const std::vector<topo::Machine> machines{std::move(gpus)};

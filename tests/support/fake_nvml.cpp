@@ -242,9 +242,11 @@ FakeNvml& FakeNvml::link(int a, int b, int links, unsigned version) {
 
 FakeNvml& FakeNvml::add_switches(int count, int links, unsigned version) {
   for (Gpu& g : gpus)
-    for (int s = 0; s < count; ++s)
+    for (int s = 0; s < count; ++s) {
+      const std::string peer = fmt::format("0000:{:02x}:00.0", 0x80 + s);
       g.links.insert(g.links.end(), static_cast<std::size_t>(links),
-                     {.to = RemoteType::nvswitch, .peer = fmt::format("0000:{:02x}:00.0", 0x80 + s), .version = version});
+                     {.to = RemoteType::nvswitch, .peer = peer, .version = version});
+    }
   return *this;
 }
 

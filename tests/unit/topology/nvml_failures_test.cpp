@@ -51,6 +51,17 @@ TEST(NvmlTable, LoadingSaysWhyNot) {
   EXPECT_THAT(other.error().text, HasSubstr("libm.so.6 lacks nvmlInit_v2, nvmlShutdown"));
 }
 
+TEST(NvmlTable, LoadingToleratesWhatIsMissing) {
+  const auto table = nvml::load_nvml(LIBCOLL_FAKE_NVML);
+  ASSERT_TRUE(table) << table.error().text;
+  EXPECT_EQ(table->name, nullptr);
+  Machine m = bus_with(1);
+  add_nvml(m, *table, no_files());
+  EXPECT_EQ(gpus_of(m).at(0)->os_index, 0);
+  EXPECT_FALSE(m.knows_nvlinks);
+  EXPECT_THAT(m.notes, ElementsAre(HasSubstr("driver unknown lacks nvmlErrorString, nvmlSystemGetDriverVersion")));
+}
+
 TEST(Nvml, OlderFabricStructures) {
   for (const unsigned newest : {2u, 1u}) {
     FakeNvml a, b;
@@ -68,7 +79,8 @@ TEST(Nvml, OldDrivers) {
   grace_hopper(none).set_fabric(0x5a, 3).lack("nvmlDeviceGetGpuFabricInfoV").lack("nvmlDeviceGetGpuFabricInfo");
   grace_hopper(first).set_fabric(0x5a, 3).lack("nvmlDeviceGetGpuFabricInfoV");
   const Machine m = with(bus_with(4), none);
-  EXPECT_THAT(m.notes, ElementsAre(HasSubstr("driver FAKE 550.1 lacks nvmlDeviceGetGpuFabricInfoV, nvmlDeviceGetGpuFabricInfo")));
+  EXPECT_THAT(m.notes, ElementsAre(HasSubstr(
+                           "driver FAKE 550.1 lacks nvmlDeviceGetGpuFabricInfoV, nvmlDeviceGetGpuFabricInfo")));
   EXPECT_EQ(gpus_of(m)[0]->fabric, NvlinkFabric{});
   EXPECT_THAT(islands_of(m).islands, ElementsAre(ElementsAre(0, 1, 2, 3)));
   EXPECT_TRUE(gpus_of(with(bus_with(4), first))[0]->fabric.is_healthy);
@@ -109,7 +121,8 @@ INSTANTIATE_TEST_SUITE_P(Functions, NvmlFailure, testing::ValuesIn(FakeNvml::sym
 
 TEST(Nvml, FailuresNameTheFunctionAndTheGpus) {
   FakeNvml fake;
-  fake.add_gpus(8).add_switches(1, 18).set_fabric(1, 1).fail("nvmlDeviceGetName").fail_on(3, "nvmlDeviceGetUUID", nvml::error_gpu_is_lost);
+  fake.add_gpus(8).add_switches(1, 18).set_fabric(1, 1).fail("nvmlDeviceGetName");
+  fake.fail_on(3, "nvmlDeviceGetUUID", nvml::error_gpu_is_lost);
   EXPECT_THAT(with(bus_with(8), fake).notes, ElementsAre("NVML, GPUs 0-7: nvmlDeviceGetName: FAKE error",
                                                          "NVML, GPU 3: nvmlDeviceGetUUID: FAKE GPU is lost"));
 }

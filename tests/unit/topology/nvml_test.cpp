@@ -98,7 +98,8 @@ TEST_P(NvmlFabric, OtherwiseThanCompletedAndHealthyJoinsNoHosts) {
 INSTANTIATE_TEST_SUITE_P(
     States, NvmlFabric,
     testing::Values(
-        Ill{"unhealthy", FabricState::completed, FabricHealth::unhealthy, 0x1a9, "GPUs 0-3: multi-node NVLink: not healthy (degraded bandwidth)"},
+        Ill{"unhealthy", FabricState::completed, FabricHealth::unhealthy, 0x1a9,
+            "GPUs 0-3: multi-node NVLink: not healthy (degraded bandwidth)"},
         Ill{"limited", FabricState::completed, FabricHealth::limited_capacity, 0, "limited capacity"},
         Ill{"by_mask", FabricState::completed, FabricHealth::not_supported, 0x59a, "route unhealthy"},
         Ill{"status", FabricState::completed, FabricHealth::healthy, 0, "multi-node NVLink: FAKE error"},
@@ -106,7 +107,8 @@ INSTANTIATE_TEST_SUITE_P(
         Ill{"in_progress", FabricState::in_progress, FabricHealth::not_supported, 0, "being set up"},
         Ill{"not_started", FabricState::not_started, FabricHealth::not_supported, 0, "has not begun"},
         Ill{"unknown_state", static_cast<FabricState>(9), FabricHealth::healthy, 0, "unknown state 9"},
-        Ill{"not_supported", FabricState::not_supported, FabricHealth::not_supported, 0, "GPUs 0-3: no multi-node NVLink"}),
+        Ill{"not_supported", FabricState::not_supported, FabricHealth::not_supported, 0,
+            "GPUs 0-3: no multi-node NVLink"}),
     [](const auto& test) { return test.param.name; });
 
 TEST(Nvml, GpuWithMissingLinksIsDemoted) {
