@@ -38,10 +38,10 @@ struct Options {
 };
 
 constexpr const char* description =
-    "Shows the machine as libcoll sees it: packages, NUMA nodes, caches, cores, GPUs and the islands that NVLink\n"
-    "makes of them, NICs, and what could not be found out. Started by a launcher (mpirun -n 4 coll-info, srun, torchrun), rank 0 also shows where\n"
-    "all ranks run and the levels of groups that libcoll derives from that. With --explain it says instead\n"
-    "how the library would run calls in such a job.";
+    "Shows the machine as libcoll sees it: packages, NUMA nodes, caches, cores, NICs, GPUs and the islands\n"
+    "that NVLink makes of them, and what could not be found out. Started by a launcher (mpirun -n 4\n"
+    "coll-info, srun, torchrun), rank 0 also shows where all ranks run and the levels of groups that libcoll\n"
+    "derives from that. With --explain it says instead how the library would run calls in such a job.";
 constexpr const char* footer =
     "Exit codes: 0 all well; 1 failed (text says why); 2 bad arguments; 3 --check found something.\n"
     "Environment: LIBCOLL_HOST_ID=TEXT  ranks with equal TEXT count as being on one host.\n"
@@ -144,7 +144,7 @@ void set_up(CLI::App& app, Options& o) {
   app.add_option("--op", o.op, "Of --explain, for reductions: " + names_of<Op>(op_count))->capture_default_str()->type_name("OP");
   app.add_flag("--check", o.check,
                "Exit with 3, and say why, if something could not be probed, a host has more ranks than CPUs, "
-               "the ranks' machines differ, or GPUs of a file lack links or NICs");
+               "the ranks' machines differ, or GPUs lack links or NICs");
 }
 
 std::unique_ptr<Bootstrap> meet() {
@@ -180,6 +180,12 @@ bool is_first_on_host(const topo::Fabric& fabric, int rank) {
 
 std::vector<std::string> findings(const topo::Machine& m, const topo::Fabric* fabric) {
   std::vector<std::string> found = m.notes;
+  if (m.count(topo::NodeKind::gpu) > 0) {
+    const std::vector<topo::Machine> machines{m};
+    const topo::Islands islands = topo::find_islands(machines);
+    const topo::Rails rails = topo::find_rails(machines, islands);
+    for (const auto* reports : {&islands.reports, &rails.reports}) found.insert(found.end(), reports->begin(), reports->end());
+  }
   if (fabric == nullptr) return found;
   for (const topo::Host& h : fabric->hosts)
     if (h.oversubscribed)
