@@ -320,9 +320,10 @@ detail::Result<PciScan> probe_pci_devices(Machine& m) {
   hwloc_topology_t raw = nullptr;
   if (hwloc_topology_init(&raw) != 0) return failed("start");
   const Topology topology(raw);
-  // The plugins that ask drivers: X servers may answer late or never, NVML is asked by us.
-  for (const char* slow : {"gl", "opencl", "cuda", "nvml", "rsmi", "levelzero"})
-    hwloc_topology_set_components(raw, HWLOC_TOPOLOGY_COMPONENTS_FLAG_BLACKLIST, slow);
+  // Sysfs tells all that is wanted. Of the plugins, libpciaccess (pci) leaks what it lists, X servers may
+  // answer late or never, and NVML is asked by us.
+  for (const char* plugin : {"pci", "gl", "opencl", "cuda", "nvml", "rsmi", "levelzero"})
+    hwloc_topology_set_components(raw, HWLOC_TOPOLOGY_COMPONENTS_FLAG_BLACKLIST, plugin);
   // All PCI devices, as hwloc does not think NVSwitches important.
   if (hwloc_topology_set_io_types_filter(raw, HWLOC_TYPE_FILTER_KEEP_IMPORTANT) != 0 ||
       hwloc_topology_set_type_filter(raw, HWLOC_OBJ_PCI_DEVICE, HWLOC_TYPE_FILTER_KEEP_ALL) != 0 ||
