@@ -33,7 +33,8 @@ std::string text_of(const Machine& m, int index, const std::vector<int>& labels,
       if (n.name == "unknown") return "L3 unknown";
       return fmt::format("{} {}{}", n.name.empty() ? "L3" : n.name, label, size);
     case NodeKind::gpu:
-      return fmt::format("GPU {}{}", label, n.bus_id.empty() ? "" : " at " + n.bus_id);
+      return fmt::format("GPU {}{}{}", label, n.name.empty() ? "" : " (" + n.name + ")",
+                         n.bus_id.empty() ? "" : " at " + n.bus_id);
     case NodeKind::nvswitch:
       return fmt::format("NVSwitch {}{}", label, n.bus_id.empty() ? " (not listed)" : " at " + n.bus_id);
     case NodeKind::nic: {

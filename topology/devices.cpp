@@ -10,8 +10,6 @@
 namespace libcoll::topo {
 namespace {
 
-constexpr std::uint32_t nvidia = 0x10de, amd = 0x1002;
-
 bool take_hex(std::string_view& text, std::uint32_t& value, char terminator, std::size_t most_digits) {
   const std::size_t end = terminator == '\0' ? text.size() : text.find(terminator);
   if (end == std::string_view::npos || end == 0 || end > most_digits) return false;
@@ -83,12 +81,12 @@ std::optional<NodeKind> device_kind(std::uint32_t pci_class, std::uint32_t vendo
       return NodeKind::gpu;
     case 0x0380:
     case 0x1200:
-      return vendor == amd ? std::optional(NodeKind::gpu) : std::nullopt;
+      return vendor == amd_vendor ? std::optional(NodeKind::gpu) : std::nullopt;
     // Plain VGA controllers are mostly the display of a service processor.
     case 0x0300:
-      return vendor == nvidia ? std::optional(NodeKind::gpu) : std::nullopt;
+      return vendor == nvidia_vendor ? std::optional(NodeKind::gpu) : std::nullopt;
     case 0x0680:
-      return vendor == nvidia ? std::optional(NodeKind::nvswitch) : std::nullopt;
+      return vendor == nvidia_vendor ? std::optional(NodeKind::nvswitch) : std::nullopt;
     default:
       return std::nullopt;
   }

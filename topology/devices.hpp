@@ -13,6 +13,8 @@
 
 namespace libcoll::topo {
 
+inline constexpr std::uint32_t nvidia_vendor = 0x10de, amd_vendor = 0x1002;
+
 struct PciAddress {
   std::uint32_t domain = 0, bus = 0, device = 0, function = 0;
   friend bool operator==(const PciAddress&, const PciAddress&) = default;

@@ -36,13 +36,14 @@ struct Node {
   std::uint64_t bytes = 0;  // l3: cache size; numa: memory; 0 = unknown
   CpuSet cpus;              // CPUs that this process's cgroup allows
   // package: CPU model; l3: "L2" or "unknown" where it is a stand-in; nic: as the system calls it;
-  // nvswitch: "hidden" where one stands for all that the source does not list.
+  // gpu: its model; nvswitch: "hidden" where one stands for all that the source does not list.
   std::string name;
   std::string bus_id = {};     // devices: PCI address "0000:1b:00.0", empty if there is none
   std::uint64_t mb_per_s = 0;  // nic: all its ports together, 0 = unknown
   int functions = 1;           // nic: how many PCI functions or ports were folded into it
   int links_elsewhere = 0;     // gpu: NVLinks to devices that the source does not show
   NvlinkFabric fabric = {};    // gpu
+  std::string uuid = {};       // gpu: the same in every container; empty = unknown
 
   friend bool operator==(const Node&, const Node&) = default;
 };

@@ -13,6 +13,7 @@
 #include <map>
 #include <memory>
 
+#include "topology/devices.hpp"
 #include "topology/files.hpp"
 #include "topology/import.hpp"
 #include "topology/process.hpp"
@@ -310,6 +311,45 @@ detail::Result<Machine> probe_host() {
   if (!unknown.empty())
     m->notes.push_back(fmt::format("CPUs {} of this process's affinity are not shown", unknown.to_list()));
   return m;
+}
+
+detail::Result<PciScan> probe_pci_devices(Machine& m) {
+  const auto failed = [](const char* what) {
+    return detail::failure(Errc::system, std::string("hwloc could not ") + what);
+  };
+  hwloc_topology_t raw = nullptr;
+  if (hwloc_topology_init(&raw) != 0) return failed("start");
+  const Topology topology(raw);
+  // Sysfs tells all that is wanted. Of the plugins, libpciaccess (pci) leaks what it lists, X servers may
+  // answer late or never, and NVML is asked by us.
+  for (const char* plugin : {"pci", "gl", "opencl", "cuda", "nvml", "rsmi", "levelzero"})
+    hwloc_topology_set_components(raw, HWLOC_TOPOLOGY_COMPONENTS_FLAG_BLACKLIST, plugin);
+  // All PCI devices, as hwloc does not think NVSwitches important.
+  if (hwloc_topology_set_io_types_filter(raw, HWLOC_TYPE_FILTER_KEEP_IMPORTANT) != 0 ||
+      hwloc_topology_set_type_filter(raw, HWLOC_OBJ_PCI_DEVICE, HWLOC_TYPE_FILTER_KEEP_ALL) != 0 ||
+      hwloc_topology_load(raw) != 0)
+    return failed("list PCI devices");
+  PciScan scan;
+  scan.is_this_host = hwloc_topology_is_thissystem(raw) != 0;
+  for (hwloc_obj_t o = nullptr; (o = hwloc_get_next_pcidev(raw, o)) != nullptr;)
+    if (const auto& pci = o->attr->pcidev; pci.vendor_id == nvidia_vendor)
+      scan.has_nvidia |= device_kind(std::uint32_t{pci.class_id} << 8, pci.vendor_id) == NodeKind::gpu;
+#if HWLOC_API_VERSION >= 0x00030000
+  constexpr unsigned long version_2 = HWLOC_TOPOLOGY_EXPORT_XML_FLAG_V2;
+#else
+  constexpr unsigned long version_2 = 0;
+#endif
+  // Through the XML, so that one reader knows what hwloc's devices mean.
+  char* text = nullptr;
+  int chars = 0;
+  if (hwloc_topology_export_xmlbuffer(raw, &text, &chars, version_2) != 0) return failed("export PCI devices");
+  Machine with_devices = m;
+  const auto read = import_hwloc_devices(with_devices, std::string_view(text));
+  hwloc_free_xmlbuffer(raw, text);
+  if (!read) return tl::make_unexpected(read.error());
+  if (auto ok = validate(with_devices); !ok) return tl::make_unexpected(ok.error());
+  m = std::move(with_devices);
+  return scan;
 }
 
 detail::Result<Machine> import_hwloc_xml(std::string_view text) {

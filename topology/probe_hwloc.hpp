@@ -13,6 +13,14 @@ namespace libcoll::topo {
 // is assumed and said so in notes. Fails only where not even the CPUs can be listed.
 detail::Result<Machine> probe_host();
 
+struct PciScan {
+  bool is_this_host = true;  // else HWLOC_* variables replaced it
+  bool has_nvidia = false;
+};
+// Adds the GPUs and NICs on this host's PCI bus, with their path classes, to what probe_host gave. The bus
+// shows in containers, too, and in full.
+detail::Result<PciScan> probe_pci_devices(Machine&);
+
 // hwloc XML, format 2. Any text at all gives a valid Machine or a failure.
 detail::Result<Machine> import_hwloc_xml(std::string_view text);
 detail::Result<Machine> import_hwloc_xml_file(const std::string& path);

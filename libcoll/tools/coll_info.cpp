@@ -25,6 +25,7 @@
 #include "topology/import.hpp"
 #include "topology/islands.hpp"
 #include "topology/probe_hwloc.hpp"
+#include "topology/probe_nvml.hpp"
 #include "topology/rails.hpp"
 
 namespace {
@@ -43,10 +44,10 @@ struct Options {
 };
 
 constexpr const char* description =
-    "Shows the machine as libcoll sees it: packages, NUMA nodes, caches, cores, and what could not be\n"
-    "found out. Started by a launcher (mpirun -n 4 coll-info, srun, torchrun), rank 0 also shows where\n"
-    "all ranks run and the levels of groups that libcoll derives from that. With --explain it says instead\n"
-    "how the library would run calls in such a job.";
+    "Shows the machine as libcoll sees it: packages, NUMA nodes, caches, cores, NICs, GPUs and the islands\n"
+    "that NVLink makes of them, and what could not be found out. Started by a launcher (mpirun -n 4\n"
+    "coll-info, srun, torchrun), rank 0 also shows where all ranks run and the levels of groups that libcoll\n"
+    "derives from that. With --explain it says instead how the library would run calls in such a job.";
 constexpr const char* footer =
     "Exit codes: 0 all well; 1 failed (text says why); 2 bad arguments; 3 --check found something.\n"
     "Environment: LIBCOLL_HOST_ID=TEXT  ranks with equal TEXT count as being on one host.\n"
@@ -157,7 +158,7 @@ void set_up(CLI::App& app, Options& o) {
   app.add_option("--op", o.op, "Of --explain, for reductions: " + names_of<Op>(op_count))->capture_default_str()->type_name("OP");
   app.add_flag("--check", o.check,
                "Exit with 3, and say why, if something could not be probed, a host has more ranks than CPUs, "
-               "the ranks' machines differ, or GPUs of a file lack links or NICs")->excludes(hierarchy);
+               "the ranks' machines differ, or GPUs lack links or NICs")->excludes(hierarchy);
 }
 
 // Throws CLI::ValidationError.
@@ -190,7 +191,7 @@ std::vector<topo::Machine> machines_of(const topo::Machine& m, const topo::Fabri
   std::vector<topo::Machine> all;
   for (const topo::Host& h : fabric.hosts) {
     const auto& first = fabric.records[static_cast<std::size_t>(h.ranks.front())];
-    if (first.machine_fingerprint == m.fingerprint()) {
+    if (first.machine_fingerprint == fabric.records.front().machine_fingerprint) {
       all.push_back(m);
     } else {
       topo::Machine& other = all.emplace_back();
@@ -249,8 +250,18 @@ void compare_hashes(Bootstrap& job, std::uint64_t mine) {
                   static_cast<int>(rank));
 }
 
+bool is_first_on_host(const topo::Fabric& fabric, int rank) {
+  return fabric.hosts[static_cast<std::size_t>(fabric.host_of[static_cast<std::size_t>(rank)])].ranks.front() == rank;
+}
+
 std::vector<std::string> findings(const topo::Machine& m, const topo::Fabric* fabric) {
   std::vector<std::string> found = m.notes;
+  if (m.count(topo::NodeKind::gpu) > 0) {
+    const std::vector<topo::Machine> machines{m};
+    const topo::Islands islands = topo::find_islands(machines);
+    const topo::Rails rails = topo::find_rails(machines, islands);
+    for (const auto* reports : {&islands.reports, &rails.reports}) found.insert(found.end(), reports->begin(), reports->end());
+  }
   if (fabric == nullptr) return found;
   for (const topo::Host& h : fabric->hosts)
     if (h.oversubscribed)
@@ -263,15 +274,26 @@ std::vector<std::string> findings(const topo::Machine& m, const topo::Fabric* fa
   return found;
 }
 
+// The machine's islands, or how to tell them.
+std::string describe_gpus(const topo::Machine& m) {
+  if (m.count(topo::NodeKind::gpu) == 0) return fmt::format("no GPUs seen; {}\n", topo::how_to_supply_gpus);
+  topo::Machine gpus = m;
+  gpus.notes.clear();  // the machine's own description has them
+  const std::vector<topo::Machine> machines{std::move(gpus)};
+  const topo::Islands islands = topo::find_islands(machines);
+  return topo::describe(machines, islands, topo::find_rails(machines, islands));
+}
+
 void print(const Options& o, const topo::Machine& m, const topo::Fabric* fabric) {
   if (o.draws_to_stdout()) return;
   if (fabric == nullptr) {
-    fmt::print("{}", o.json ? topo::to_json(m) : topo::describe(m));
+    if (o.json) fmt::print("{}", topo::to_json(m));
+    else fmt::print("{}{}", topo::describe(m), describe_gpus(m));
     return;
   }
   const topo::Hierarchy h = topo::build_hierarchy(*fabric);
   if (!o.json) {
-    fmt::print("{}\n{}", topo::describe(m), topo::describe(*fabric, h));
+    fmt::print("{}{}\n{}", topo::describe(m), describe_gpus(m), topo::describe(*fabric, h));
     return;
   }
   using nlohmann::ordered_json;
@@ -307,7 +329,7 @@ int run(const Options& o, const Questions& questions) {
   if (!questions.all.empty()) return explain(*meet(), questions);
   if (!o.topology_file.empty()) return show_file(o);
   if (!o.hierarchy.empty()) return show_hierarchy(o);
-  const topo::Machine m = read_machine(o);
+  topo::Machine m = read_machine(o);
   std::unique_ptr<Bootstrap> job;
   if (o.xml.empty() && o.load.empty()) job = meet();
   const bool is_alone = !job || job->size() == 1;
@@ -316,6 +338,8 @@ int run(const Options& o, const Questions& questions) {
     fabric = topo::build_fabric(gather_records(*job, m));
     compare_hashes(*job, fabric.hash());
   }
+  // One rank of each host asks for its devices, after the records, which are about CPUs.
+  if (job && (is_alone || is_first_on_host(fabric, job->rank()))) topo::probe_devices(m);
   const std::vector<std::string> found = findings(m, is_alone ? nullptr : &fabric);
   const int code = o.check && !found.empty() ? check_found : all_well;
   if (!is_alone && job->rank() != 0) return code;
