@@ -51,11 +51,12 @@ struct Config {
   int traffic_class = undefined_int;  // of later versions, in what is padding in 2.18: must stay undefined
 };
 
-// member, symbol, type. Required: in every NCCL since 2.14, with one signature.
+// member, symbol, type. Required: in every NCCL since 2.18, with one signature.
 #define LIBCOLL_NCCL_FUNCTIONS(F)                                                                        \
   F(get_version, ncclGetVersion, Code(int*))                                                             \
   F(get_unique_id, ncclGetUniqueId, Code(UniqueId*))                                                     \
   F(comm_init_rank_config, ncclCommInitRankConfig, Code(Comm*, int, UniqueId, int, Config*))             \
+  F(comm_split, ncclCommSplit, Code(Comm, int, int, Comm*, Config*))                                     \
   F(comm_finalize, ncclCommFinalize, Code(Comm))                                                         \
   F(comm_destroy, ncclCommDestroy, Code(Comm))                                                           \
   F(comm_abort, ncclCommAbort, Code(Comm))                                                               \
@@ -78,7 +79,6 @@ struct Config {
   F(get_last_error, ncclGetLastError, const char*(Comm))
 // Absent from older versions: a null pointer, and named in `missing`.
 #define LIBCOLL_NCCL_OPTIONAL_FUNCTIONS(F)                                                               \
-  F(comm_split, ncclCommSplit, Code(Comm, int, int, Comm*, Config*))                          /* 2.18 */ \
   F(mem_alloc, ncclMemAlloc, Code(void**, std::size_t))                                       /* 2.19 */ \
   F(mem_free, ncclMemFree, Code(void*))                                                       /* 2.19 */ \
   F(comm_register, ncclCommRegister, Code(Comm, void*, std::size_t, void**))                  /* 2.19 */ \

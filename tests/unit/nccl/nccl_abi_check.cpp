@@ -54,9 +54,7 @@ LIBCOLL_CHECK(builtin_redop_count, ncclNumOps);
 LIBCOLL_CHECK(Residence::device, ncclScalarDevice);
 LIBCOLL_CHECK(Residence::host_immediate, ncclScalarHostImmediate);
 LIBCOLL_CHECK(undefined_int, NCCL_CONFIG_UNDEF_INT);
-#ifdef NCCL_SPLIT_NOCOLOR
 LIBCOLL_CHECK(split_no_color, NCCL_SPLIT_NOCOLOR);
-#endif
 static_assert(sizeof(UniqueId) == sizeof(ncclUniqueId));
 
 // NCCL reads as many bytes as `size` says: the fields must lie where the header has them, in as far as it has them.
@@ -70,10 +68,8 @@ LIBCOLL_CHECK(offsetof(Config, cga_cluster_size), offsetof(ncclConfig_t, cgaClus
 LIBCOLL_CHECK(offsetof(Config, min_ctas), offsetof(ncclConfig_t, minCTAs));
 LIBCOLL_CHECK(offsetof(Config, max_ctas), offsetof(ncclConfig_t, maxCTAs));
 LIBCOLL_CHECK(offsetof(Config, net_name), offsetof(ncclConfig_t, netName));
-#if NCCL_VERSION_CODE >= NCCL_VERSION(2, 18, 0)
 LIBCOLL_CHECK(offsetof(Config, split_share), offsetof(ncclConfig_t, splitShare));
 static_assert(sizeof(Config) <= sizeof(ncclConfig_t));
-#endif
 #if NCCL_VERSION_CODE >= NCCL_VERSION(2, 26, 0)
 LIBCOLL_CHECK(offsetof(Config, traffic_class), offsetof(ncclConfig_t, trafficClass));
 #endif
