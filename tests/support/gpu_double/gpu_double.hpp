@@ -46,7 +46,7 @@ class Session {
 
   // Misuse so far, one line each.
   std::vector<std::string> reports() const;
-  // Ends all work, and adds what was not released: streams, events, graphs, communicators, memory, registrations.
+  // Ends all work, and adds, unless the watchdog gave up, what was not released: streams, events, graphs, communicators, memory, registrations.
   // Call it when no other thread is in a function of the tables.
   std::vector<std::string> finish();
 

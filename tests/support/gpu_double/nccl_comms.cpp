@@ -156,7 +156,7 @@ Code finalize(State& s, Lock& lock, nccl::Comm handle) {
   use.comm->finalized = true;
   if (!use.comm->blocking) return use.comm->polls = 1, Code::in_progress;
   drain(s, lock, use.comm, "ncclCommFinalize");
-  return s.dead ? Code::system_error : use.comm->async;
+  return use.comm->async;
 }
 
 void remove(State& s, Comm& c) {
@@ -208,7 +208,6 @@ Code async_error(State& s, nccl::Comm handle, Code* out) {
   const auto c = s.comms.find(handle);
   if (!c || !out) return c ? Code::invalid_argument : use_comm(s, handle, "ncclCommGetAsyncError", false).code;
   if (c->async != Code::success) *out = c->async;
-  else if (s.dead) *out = Code::system_error;
   else if (!c->group || c->polls > 0 || (c->finalized && c->outstanding > 0)) {
     if (c->group && c->polls > 0) --c->polls;
     *out = Code::in_progress;

@@ -92,6 +92,11 @@ void State::watch() {
       dead_text = fmt::format("no progress for {} s: waiting: {}", options.watchdog_s, fmt::join(who, "; "));
       report(dead_text);
       dead = true;
+      for (const auto& [h, c] : comms.live)
+        if (c->async == nccl::Code::success) {
+          c->async = nccl::Code::system_error;
+          c->text = dead_text;
+        }
       for (const auto& s : all_streams) s->cv.notify_all();
       host_cv.notify_all();
     }

@@ -15,8 +15,12 @@ namespace libcoll::test {
 
 using gpu_double::Session;
 
-#define EXPECT_CUDA(call) EXPECT_EQ(call, libcoll::cuda::Error::success)
-#define EXPECT_NCCL(call) EXPECT_EQ(call, libcoll::nccl::Code::success)
+// Expressions, unlike EXPECT_EQ: usable in branches and loops without braces.
+#define EXPECT_CUDA(call) ::libcoll::test::expect_zero(static_cast<int>(call), #call, __FILE__, __LINE__)
+#define EXPECT_NCCL(call) EXPECT_CUDA(call)
+inline void expect_zero(int code, const char* call, const char* file, int line) {
+  if (code != 0) ADD_FAILURE_AT(file, line) << call << " returned " << code;
+}
 
 inline gpu_double::Options devices(int n, std::uint64_t seed = 1) {
   gpu_double::Options o;
