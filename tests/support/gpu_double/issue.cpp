@@ -39,10 +39,11 @@ void check_order(State& s, const Match& m, std::uint64_t own, int device) {
       if (other == device || std::find(devices.begin(), devices.end(), other) == devices.end()) continue;
       const bool here_first = of(here.before, id) > of(there.with, id), there_first = of(there.before, id) > of(here.with, id);
       if (!here_first && !there_first) continue;
-      const int early = here_first ? device : other, late = here_first ? other : device;
-      const std::string key = fmt::format("{} {} {} {}", std::min(own, id), std::max(own, id), std::min(device, other), std::max(device, other));
+      const int low = std::min(device, other), high = std::max(device, other);
+      const bool id_first = here_first == (device == low);  // on the lower of the two
+      const std::string key = fmt::format("{} {} {} {}", std::min(own, id), std::max(own, id), low, high);
       if (s.order_reports.insert(key).second)
-        s.report(fmt::format("order inversion: device {} issued an operation of communicator {} before one of communicator {}, device {} the other way round", early, id, own, late));
+        s.report(fmt::format("order inversion: device {} issued an operation of communicator {} before one of communicator {}, device {} the other way round", low, id_first ? id : own, id_first ? own : id, high));
     }
   }
 }

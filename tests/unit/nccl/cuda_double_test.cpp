@@ -305,7 +305,7 @@ TEST(CudaDoubleSession, WatchdogSaysWhoWaits) {
   EXPECT_NCCL(session.nccl().get_unique_id(&id));
   nccl::Config config;
   nccl::Comm comm = nullptr;
-  EXPECT_EQ(session.nccl().comm_init_rank_config(&comm, 2, id, 0, &config), nccl::Code::internal_error);
+  EXPECT_EQ(session.nccl().comm_init_rank_config(&comm, 2, id, 0, &config), nccl::Code::system_error);
   EXPECT_EQ(comm, nullptr);
   EXPECT_EQ(cuda.memset_async(nullptr, 0, 0, a), Error::launch_failure);
   expect_reports(session.finish(), "no progress for 0.3 s: waiting: the ranks of a communicator to be (as rank 0, device 0)");
