@@ -31,7 +31,7 @@ Error release(State& s, Lock& lock, void* p, std::initializer_list<Kind> kinds, 
     s.report(fmt::format("{}: {}", function, freed));
     return kinds.size() == 1 && *kinds.begin() == Kind::registered ? Error::host_memory_not_registered : Error::invalid_value;
   }
-  if (b->uses > 0) {
+  if (b->uses > 0 && !s.dead) {
     s.report(fmt::format("{}: {} bytes of {} memory while {} operations in flight use it", function, b->bytes, name_of(b->kind), b->uses));
     s.host_wait(lock, function, [&] { b = s.memory.find(p); return !b || b->uses == 0; });
     if (!b) return Error::invalid_value;

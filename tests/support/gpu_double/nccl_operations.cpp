@@ -155,7 +155,7 @@ Code free_memory(State& s, void* p) {
     s.report("ncclMemFree: " + (b ? std::string("not from ncclMemAlloc") : s.memory.fault_of(p, 1, false)));
     return Code::invalid_argument;
   }
-  if (b->uses > 0) s.report(fmt::format("ncclMemFree: {} bytes while {} operations in flight use them", b->bytes, b->uses));
+  if (b->uses > 0 && !s.dead) s.report(fmt::format("ncclMemFree: {} bytes while {} operations in flight use them", b->bytes, b->uses));
   if (b->registrations > 0) s.report(fmt::format("ncclMemFree: {} bytes that are still registered with a communicator", b->bytes));
   s.memory.release(*b);
   return Code::success;
