@@ -44,7 +44,7 @@ struct Comm {
   nccl::Comm handle = nullptr;
   nccl::Comm* out = nullptr;     // where the application has it, until it is ready
   std::shared_ptr<CommGroup> group;  // null until all have come
-  int rank = 0, device = 0, host = 0;
+  int rank = 0, device = 0;
   bool blocking = true, finalized = false, destroyed = false;
   int polls = 0;                 // not blocking: so often the answer is "in progress"
   nccl::Code async = nccl::Code::success;

@@ -80,7 +80,7 @@ Error launch(State& s, Lock& lock, cuda::GraphExec handle, cuda::Stream on) {
   }
   if (stream->capture) return Error::not_supported;  // child graphs
   for (const Node& node : exec->nodes)
-    if (const Error e = node.issue(lock, *stream); e != Error::success) return e;
+    if (const Error e = node(lock, *stream); e != Error::success) return e;
   return Error::success;
 }
 

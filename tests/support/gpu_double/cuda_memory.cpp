@@ -76,7 +76,7 @@ Error copy(State& s, Lock& lock, void* to, const void* from, std::size_t bytes, 
     return s.enqueue(l, on, std::move(t));
   };
   // Pageable sources, too, are read when the stream gets there: CUDA promises no more, and often does it at once.
-  return s.submit(lock, *stream, {"copy", run});
+  return s.submit(lock, *stream, run);
 }
 
 Error set(State& s, Lock& lock, void* to, int value, std::size_t bytes, cuda::Stream handle) {
@@ -87,7 +87,7 @@ Error set(State& s, Lock& lock, void* to, int value, std::size_t bytes, cuda::St
     s.report("cudaMemsetAsync: " + wrong);
     return Error::invalid_value;
   }
-  return s.submit(lock, *stream, {"memset", [=, &s](Lock& l, Stream& on) {
+  return s.submit(lock, *stream, [=, &s](Lock& l, Stream& on) {
     Task t;
     t.text = fmt::format("a memset of {} bytes", bytes);
     t.uses = {{to, bytes}};
@@ -98,7 +98,7 @@ Error set(State& s, Lock& lock, void* to, int value, std::size_t bytes, cuda::St
       inner.lock();
     };
     return s.enqueue(l, on, std::move(t));
-  }});
+  });
 }
 
 // Allocated at once, where CUDA allocates in stream order; freed when the stream gets there.

@@ -130,7 +130,7 @@ Error host_function(State& s, Lock& lock, cuda::Stream on, cuda::HostFunction f,
   Error error;
   const auto stream = s.stream_of(on, error, "cudaLaunchHostFunc");
   if (!stream || !f) return stream ? Error::invalid_value : error;
-  return s.submit(lock, *stream, {"host function", [&s, f, data](Lock& l, Stream& target) {
+  return s.submit(lock, *stream, [&s, f, data](Lock& l, Stream& target) {
     Task t;
     t.text = "a host function";
     t.start = [f, data, device = target.device, &s](Lock& inner) {
@@ -142,7 +142,7 @@ Error host_function(State& s, Lock& lock, cuda::Stream on, cuda::HostFunction f,
       inner.lock();
     };
     return s.enqueue(l, target, std::move(t));
-  }});
+  });
 }
 
 }  // namespace

@@ -200,11 +200,11 @@ Code issue(State& s, Lock& lock, std::vector<Op> ops) {
     for (const Op& op : captured)
       if (op.stream != &first) ++op.stream->capture->clocks[op.stream][op.stream];
     const auto shared = std::make_shared<std::vector<Op>>(std::move(captured));
-    const auto e = s.submit(lock, first, {"nccl", [&s, shared](Lock& l, Stream& on) {
+    const auto e = s.submit(lock, first, [&s, shared](Lock& l, Stream& on) {
       std::vector<Op> again = *shared;
       for (Op& op : again) op.stream = &on;
       return issue_now(s, l, std::move(again)) == Code::success ? cuda::Error::success : cuda::Error::launch_failure;
-    }});
+    });
     if (e != cuda::Error::success) return Code::unhandled_cuda_error;
   }
   return now.empty() ? Code::success : issue_now(s, lock, std::move(now));

@@ -68,7 +68,6 @@ void resize(Meeting& m, int n) {
 std::shared_ptr<Comm> make_comm(State& s, nccl::Comm* out, int device, bool blocking) {
   auto c = std::make_shared<Comm>();
   c->device = device;
-  c->host = local().host;
   c->blocking = blocking;
   c->handle = reinterpret_cast<nccl::Comm>(s.comms.add(c));
   c->out = out;

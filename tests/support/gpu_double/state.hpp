@@ -45,10 +45,7 @@ struct Task {
 
 struct Capture;
 // An operation that can be captured: makes tasks of itself on a stream.
-struct Node {
-  std::string text;
-  std::function<cuda::Error(Lock&, Stream&)> issue;
-};
+using Node = std::function<cuda::Error(Lock&, Stream&)>;
 
 struct Stream {
   int device = 0;

@@ -78,7 +78,7 @@ Error State::submit(Lock& lock, Stream& s, Node node) {
         c->invalid = true;
         return Error::stream_capture_implicit;
       }
-  if (!s.capture) return node.issue(lock, s);
+  if (!s.capture) return node(lock, s);
   if (s.capture->invalid) return Error::stream_capture_invalidated;
   s.capture->nodes.push_back(std::move(node));
   ++s.capture->clocks[&s][&s];
