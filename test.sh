@@ -40,14 +40,14 @@ ctest --test-dir build/release --output-on-failure
 
 # Only what runs there: the sanitizers make every file take several times as long.
 sanitized=(body_threads body_forked config_variants bad_input mismatch death creation_death churn communicators core_test c_abi ucx_test arena_test
-           schedule_test algorithms_test execution_test started started_death)
+           schedule_test algorithms_test execution_test started started_death nccl_test)
 
 step "address and undefined-behaviour sanitizers"
 build asan "${sanitized[@]}"
 ctest --test-dir build/asan --output-on-failure -L sanitize
 
 step "thread sanitizer"
-build tsan body_threads communicators core_test execution_test started arena_test
+build tsan body_threads communicators core_test execution_test started arena_test nccl_test
 # Since Linux 6.6 address randomisation may collide with TSan's shadow of GCC 12.
 setarch "$(uname -m)" -R ctest --test-dir build/tsan --output-on-failure -L tsan
 

@@ -51,6 +51,7 @@ TEST(Layering, IncludesPointDown) {
       {"transports", {"libcoll/core/", "topology/"},
        {"libcoll/core/call.hpp", "libcoll/core/plan.hpp", "libcoll/core/result.hpp", "libcoll/core/log.hpp"}},
       {"transports/ucx", {"libcoll/core/", "topology/", "libcoll/kernels/", "libcoll/schedule/", "transports/shm/"}, {"libcoll/core/result.hpp", "libcoll/core/log.hpp"}},
+      {"transports/nccl", {"libcoll/core/", "topology/", "libcoll/kernels/", "libcoll/schedule/", "transports/shm/", "transports/ucx/"}, {"libcoll/core/result.hpp", "libcoll/core/log.hpp"}},
       {"libcoll/include", {"libcoll/core/", "libcoll/kernels/", "libcoll/bootstrap/", "transports/", "topology/"}, {}},
       {"integrations", {"libcoll/core/", "libcoll/algorithms/", "libcoll/bootstrap/", "libcoll/execution/", "libcoll/kernels/", "libcoll/planning/", "libcoll/schedule/", "transports/",
                         "topology/", "tests/", "benchmarks/"}, {}},
