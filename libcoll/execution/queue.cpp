@@ -151,7 +151,9 @@ bool Queue::listen(const Run& run) {
   // Where ranks share the CPU a switch to one that waits for this rank, and back, takes longer than that, too.
   const bool shared = engine_.host().oversubscribed();
   const int most = shared ? 8 : 16;
-  const bool patient = run.waits_for_network_only() && !run.native_ready() && !(shared && group_.cpu_is_wanted());
+  // Not so before the first native step: then the others have given nothing yet, and can do nothing but wait for this rank.
+  const bool wanted = shared && run.natives_begun() && group_.cpu_is_wanted();
+  const bool patient = run.waits_for_network_only() && !run.native_ready() && !wanted;
   for (int polls = patient ? most : 1; polls > 0; --polls)
     if (engine_.messenger()->progress()) return true;
   return false;

@@ -32,6 +32,7 @@ class Run {
   bool can_go_on() const { return !ready_.empty(); }  // without news: a native step has just made others ready
   bool finished() const { return ended_; }
   bool natives_left() const { return next_native_ < natives_.size(); }
+  bool natives_begun() const { return next_native_ > 0; }
   bool native_ready() const { return natives_left() && needs_[natives_[next_native_]] == 0; }
   bool may_block() const;  // nothing is in flight that needs this rank's help
   // Runs its next native step to the end, on the caller's stack and with the group's own way of waiting: for
