@@ -170,7 +170,7 @@ std::vector<std::string> Facts::area_lines(const Area& a) const {
       for (const auto& [to, l] : links->second) {
         const bool is_inside =
             node(ref(g).host, to).kind == NodeKind::nvswitch ||
-            std::any_of(a.gpus.begin(), a.gpus.end(), [&](int other) { return ref(other).node == to; });
+            std::any_of(a.gpus.begin(), a.gpus.end(), [&, end = to](int other) { return ref(other).node == end; });
         if (is_inside) sum = {sum.links + l.links, sum.mb_per_s + l.mb_per_s};
       }
     low = {std::min(low.links, sum.links), std::min(low.mb_per_s, sum.mb_per_s)};
