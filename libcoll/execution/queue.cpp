@@ -152,8 +152,7 @@ bool Queue::listen(const Run& run) {
   const bool shared = engine_.host().oversubscribed();
   const int most = shared ? 8 : 16;
   // Not so before the first native step: then the others have given nothing yet, and can do nothing but wait for this rank.
-  const bool wanted = shared && run.natives_begun() && group_.cpu_is_wanted();
-  const bool patient = run.waits_for_network_only() && !run.native_ready() && !wanted;
+  const bool patient = run.waits_for_network_only() && !run.native_ready() && !(shared && run.natives_begun() && group_.cpu_is_wanted());
   for (int polls = patient ? most : 1; polls > 0; --polls)
     if (engine_.messenger()->progress()) return true;
   return false;
