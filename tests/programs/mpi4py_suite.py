@@ -150,13 +150,13 @@ def launch(suite, command, logs, output, args):
 
 def run_side(suite, np, preload, excluded, args):
   """All modules, in as many jobs as it takes. Outcomes and what was left out: test -> why."""
-  folder = suite.folder / f"np{np}{args.hosts or str()}-{'with' if preload else 'without'}"
+  folder = suite.folder / f"np{np}{args.hosts or ''}-{'with' if preload else 'without'}"
   shutil.rmtree(folder, ignore_errors=True)
   folder.mkdir(parents=True)
   todo, outcomes, left_out, part = suite.modules(args.only, np), {}, dict(excluded), 0
   while todo:
     part += 1
-    names, alone = todo[:args.modules], False
+    names = todo[:args.modules]
     command = [*shlex.split(args.prefix), *suite.launch(np, args)]
     if preload:
       command += common.preload(args.build)

@@ -12,6 +12,19 @@ using cuda::Error;
 
 namespace {
 
+// Of a device that works, once the stream gets there; without the lock, as it may take long.
+template <class Work>
+Task access(State& s, const Stream& on, Work work) {
+  Task t;
+  t.start = [work, &s, device = on.device](Lock& inner) {
+    if (s.device_errors.contains(device)) return;
+    inner.unlock();
+    work();
+    inner.lock();
+  };
+  return t;
+}
+
 Error allocate(State& s, void** to, std::size_t bytes, Kind kind) {
   if (!to) return Error::invalid_value;
   *to = nullptr;
@@ -64,15 +77,9 @@ Error copy(State& s, Lock& lock, void* to, const void* from, std::size_t bytes, 
     }
   }
   const auto run = [=, &s](Lock& l, Stream& on) {
-    Task t;
+    Task t = access(s, on, [=] { if (bytes) std::memmove(to, from, bytes); });
     t.text = fmt::format("a copy of {} bytes", bytes);
     t.uses = {{to, bytes}, {from, bytes}};
-    t.start = [=, &s, device = on.device](Lock& inner) {
-      if (s.device_errors.contains(device)) return;
-      inner.unlock();
-      if (bytes) std::memmove(to, from, bytes);
-      inner.lock();
-    };
     return s.enqueue(l, on, std::move(t));
   };
   // Pageable sources, too, are read when the stream gets there: CUDA promises no more, and often does it at once.
@@ -88,15 +95,9 @@ Error set(State& s, Lock& lock, void* to, int value, std::size_t bytes, cuda::St
     return Error::invalid_value;
   }
   return s.submit(lock, *stream, [=, &s](Lock& l, Stream& on) {
-    Task t;
+    Task t = access(s, on, [=] { if (bytes) std::memset(to, value, bytes); });
     t.text = fmt::format("a memset of {} bytes", bytes);
     t.uses = {{to, bytes}};
-    t.start = [=, &s, device = on.device](Lock& inner) {
-      if (s.device_errors.contains(device)) return;
-      inner.unlock();
-      if (bytes) std::memset(to, value, bytes);
-      inner.lock();
-    };
     return s.enqueue(l, on, std::move(t));
   });
 }
