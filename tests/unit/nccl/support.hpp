@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <barrier>
 #include <functional>
 #include <string>
 #include <thread>
@@ -94,10 +95,13 @@ struct GpuRank {
 inline void run_ranks(Session& session, int n, const std::function<void(GpuRank&)>& body) {
   nccl::UniqueId id;
   EXPECT_NCCL(session.nccl().get_unique_id(&id));
+  // A body may break the communicator while a slow thread has not returned from making it.
+  std::barrier<> made(n);
   std::vector<std::thread> threads;
   for (int r = 0; r < n; ++r)
     threads.emplace_back([&, r] {
       GpuRank rank(session, r, n, id);
+      made.arrive_and_wait();
       body(rank);
     });
   for (auto& t : threads) t.join();
