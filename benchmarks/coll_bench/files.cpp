@@ -82,7 +82,7 @@ ordered_json to_json(const Options& o) {
           {"repetitions", o.repetitions},
           {"algorithm", o.algorithm},
           {"form", o.through_mpi ? "mpi" : o.versus_blocking() ? o.first_name() : o.nonblocking ? "nonblocking" : "blocking"},
-          {"barrier", o.mpi_barrier ? "mpi" : "ours"},
+          {"barrier", name_of(o.barrier)},
           {"checked", o.check}};
 }
 

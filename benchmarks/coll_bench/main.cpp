@@ -51,7 +51,7 @@ Results measure_all(const Options& o, Job& job) {
   Results results{.machine = examine(job, job.has_mpi())};
   results.machine.clock_kept = o.keep_clock;
   const Contestants contestants{job, *ours, o.versus_blocking() ? blocking.get() : o.versus_mpi || o.versus_pmpi ? theirs.get() : nullptr,
-                                o.mpi_barrier ? *theirs : *plain, last_cache_bytes(job), o.keep_clock ? 0 : results.machine.timer_ns / 1e3};
+                                o.barrier == Barrier::own ? nullptr : o.barrier == Barrier::mpi ? theirs.get() : plain.get(), last_cache_bytes(job), o.keep_clock ? 0 : results.machine.timer_ns / 1e3};
   const bool speaks = job.is_first();
   std::optional<Progress> progress;
   if (speaks) {

@@ -66,9 +66,10 @@ struct Contestants {
   Job& job;
   Library& ours;
   Library* theirs;  // null: alone
-  Library& separator;
+  Library* separator;  // null: each its own
   std::size_t cache_bytes;
   double clock_us;  // to take off every time
+  Library& separator_of(Library& measured) const { return separator != nullptr ? *separator : measured; }
 };
 
 // Collective; the same cell on all ranks. An error in the middle of a timed block ends the job.

@@ -43,6 +43,7 @@ const std::map<std::string, Op> op_names = {{"sum", Op::sum}, {"prod", Op::prod}
                                             {"max", Op::max}, {"avg", Op::avg},   {"land", Op::land},
                                             {"lor", Op::lor}, {"lxor", Op::lxor}, {"band", Op::band},
                                             {"bor", Op::bor}, {"bxor", Op::bxor}};
+const std::map<std::string, Barrier> barrier_names = {{"ours", Barrier::ours}, {"mpi", Barrier::mpi}, {"own", Barrier::own}};
 const std::map<std::string, Buffers> buffers_names = {
     {"hot", Buffers::hot}, {"dirty", Buffers::dirty}, {"cold", Buffers::cold}};
 
@@ -130,7 +131,7 @@ void set_values(const Texts& t, Options& o) {
   o.buffers = look_up("--buffers", buffers_names, t.buffers);
   o.versus_mpi = t.versus == "mpi";
   o.versus_pmpi = t.versus == "pmpi";
-  o.mpi_barrier = t.barrier == "mpi";
+  o.barrier = look_up("--barrier", barrier_names, t.barrier);
   const std::pair<const char*, bool> exclusive[] = {
       {"--vs mpi", o.versus_mpi}, {"--mpi", o.through_mpi}, {"--all-algorithms", o.all_algorithms}, {"--started", o.started}, {"--persistent", o.persistent}, {"--nonblocking", o.nonblocking}};
   const char* seen = nullptr;
@@ -208,9 +209,9 @@ void set_up(CLI::App& app, Texts& t, Options& o) {
       ->capture_default_str()
       ->check(CLI::IsMember({"none", "mpi", "pmpi"}));
   app.add_flag("--mpi", o.through_mpi, "Measure MPI_Allreduce and so on, whoever answers: mpirun -n 2 coll-preload coll-bench allreduce --mpi --vs pmpi");
-  app.add_option("--barrier", t.barrier, "Whose barrier separates calls; the same for both libraries")
+  app.add_option("--barrier", t.barrier, "Whose barrier separates calls: the same for both libraries, or each its own calls (own), as when OSU runs with one and then with the other")
       ->capture_default_str()
-      ->check(CLI::IsMember({"ours", "mpi"}));
+      ->check(CLI::IsMember({"ours", "mpi", "own"}));
   app.add_option("--algorithm", o.algorithm, "Passed to libcoll: direct, sliced, grouped, or a recipe (docs/algorithms.md)")->type_name("NAME");
   auto* ways = app.add_flag("--all-algorithms", o.all_algorithms, "Measure every algorithm beside the library's choice, and what was predicted");
   app.add_option("--tune", o.tune, "With --all-algorithms: write what was best by more than 5 % to FILE, for LIBCOLL_TUNING; merged with what it holds")
@@ -245,6 +246,7 @@ std::optional<int> environment_number(std::initializer_list<const char*> names) 
 }  // namespace
 
 const char* name_of(Buffers b) { return b == Buffers::hot ? "hot" : b == Buffers::dirty ? "dirty" : "cold"; }
+const char* name_of(Barrier b) { return b == Barrier::ours ? "ours" : b == Barrier::mpi ? "mpi" : "own"; }
 const char* name_of(Memory m) { return m == Memory::private_ ? "private" : "shared"; }
 
 int launcher_rank() {

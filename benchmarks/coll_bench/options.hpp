@@ -14,6 +14,9 @@ enum class Buffers { hot, dirty, cold };
 enum class Memory { private_, shared };
 const char* name_of(Buffers);
 const char* name_of(Memory);
+// Whose separates calls. own: each library's its own calls.
+enum class Barrier { ours, mpi, own };
+const char* name_of(Barrier);
 
 struct Options {
   std::vector<Coll> collectives;
@@ -27,7 +30,8 @@ struct Options {
   int root = 0;
   bool check = false, full = false;
   bool keep_clock = false;      // in the times, as OSU does
-  bool versus_mpi = false, mpi_barrier = false;
+  bool versus_mpi = false;
+  Barrier barrier = Barrier::ours;
   bool through_mpi = false;     // MPI_Allreduce and so on instead of libcoll's own functions: for coll-preload
   bool versus_pmpi = false;     // the same by PMPI_ names
   bool started = false;         // start and wait against blocking
@@ -50,7 +54,7 @@ struct Options {
   const char* first_name() const { return through_mpi ? "MPI_" : started ? "started" : persistent ? "persistent" : "libcoll"; }
   const char* second_name() const { return versus_blocking() ? "blocking" : versus_pmpi ? "PMPI_" : "MPI"; }
 
-  bool needs_mpi() const { return versus_mpi || mpi_barrier || through_mpi; }
+  bool needs_mpi() const { return versus_mpi || barrier == Barrier::mpi || through_mpi; }
   // OSU's choice: many iterations while messages are small.
   int iterations_for(std::uint64_t bytes) const {
     return iterations > 0 ? iterations : bytes <= 8192 ? 1000 : 100;

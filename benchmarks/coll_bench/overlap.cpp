@@ -32,7 +32,7 @@ Cell measure_overlap(const Contestants& c, const Options& o, Coll coll, Memory m
     if (!alone.usable()) return cell;
     const double latency = cell.ours.avg.back();
     overlap.tests = o.tests >= 0 ? o.tests : static_cast<int>(latency / us_between_tests);
-    ComputeLoop loop{.feeder = feeder, .separator = c.separator, .warmup = o.warmup_for(shape.bytes), .iterations = cell.iterations,
+    ComputeLoop loop{.feeder = feeder, .separator = c.separator_of(c.ours), .warmup = o.warmup_for(shape.bytes), .iterations = cell.iterations,
                      .compute_us = latency, .tests = overlap.tests};
     feeder.wipe();
     try {

@@ -59,8 +59,8 @@ void print_section(const Options& o, const Machine& m, Coll coll, Memory memory)
                coll == Coll::barrier ? ""
                                      : fmt::format(", {}{}, {} memory, {} buffers", o.dtype_name, op,
                                                    name_of(memory), name_of(o.buffers)));
-    fmt::print("; median of {} repetitions, {} barrier between calls\n", o.repetitions,
-               o.mpi_barrier ? "MPI's" : "libcoll's");
+    const char* whose = o.barrier == Barrier::ours ? "libcoll's" : o.barrier == Barrier::mpi ? "MPI's" : "each library's own";
+    fmt::print("; median of {} repetitions, {} barrier between calls\n", o.repetitions, whose);
     if (o.all_algorithms) return;
     fmt::print("{:<12} {:>14} {:>12} {:>8} {:>15}", "# Size", fmt::format("{}(us)", o.first_name()), fmt::format("{}(us)", o.second_name()), "ratio",
                "(repetitions)");

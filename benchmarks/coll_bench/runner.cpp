@@ -51,7 +51,7 @@ void Runner::try_out() {
   std::string complaint;
   bool correct = true;
   for (int i = 0; i < 2 && complaint.empty(); ++i) {
-    Loop loop{feeder_, c_.separator, 0, 1, true, {}};
+    Loop loop{feeder_, c_.separator_of(library_), 0, 1, true, {}};
     try {
       library_.run(shape_, loop);
       correct = correct && (!o_.check || feeder_.is_right());
@@ -66,7 +66,7 @@ void Runner::try_out() {
 
 void Runner::block() {
   if (!usable()) return;
-  Loop loop{feeder_, c_.separator, o_.warmup_for(shape_.bytes), o_.iterations_for(shape_.bytes), false, {}};
+  Loop loop{feeder_, c_.separator_of(library_), o_.warmup_for(shape_.bytes), o_.iterations_for(shape_.bytes), false, {}};
   feeder_.wipe();
   try {
     library_.run(shape_, loop);
