@@ -21,6 +21,7 @@ Result<NamedAlgorithm> read_options(const CallOptions& o) {
   if (o.algorithm.empty()) return NamedAlgorithm{};
   for (const Algorithm a : {Algorithm::direct, Algorithm::sliced, Algorithm::grouped})
     if (o.algorithm == name_of(a)) return NamedAlgorithm{.native = a};
+  if (algo::parse_device_recipe(o.algorithm)) return NamedAlgorithm{.recipe = std::string(o.algorithm)};
   if (const auto recipe = algo::parse_recipe(o.algorithm); !recipe)
     return failure(Errc::invalid_argument, fmt::format("algorithm \"{}\": {}; choose direct, sliced or grouped, a recipe (docs/algorithms.md), or leave it empty",
                                                        o.algorithm, recipe.error().text));
@@ -30,6 +31,9 @@ Result<NamedAlgorithm> read_options(const CallOptions& o) {
 void apply_options(CommImpl& c, Call& call, const CallOptions& o) {
   const auto named = read_options(o);
   if (!named) c.refuse(call.coll, named.error().text);
+  const bool gpu_recipe = named->recipe == staged_recipe || algo::parse_device_recipe(named->recipe).has_value();
+  if (c.devices() == nullptr && (o.stream.given || o.memory == Memory::device || o.memory == Memory::mixed || gpu_recipe))
+    c.refuse(call.coll, fmt::format("{} is for GPU memory, and this world uses no GPUs: {}", o.stream.given ? "a stream" : gpu_recipe ? "this algorithm" : "this option memory", c.world().without_gpus));
   call.algorithm = named->native;
   if (named->recipe.empty()) return;
   call.recipe = recipe_number(named->recipe);
@@ -51,7 +55,7 @@ using detail::RunNow;
 namespace {
 
 [[gnu::noinline]] void general_allreduce(CommImpl& c, const void* send, void* recv, Count count, DType type, const ReduceOp& op, const CallOptions& o) {
-  detail::prepare_allreduce(c, send, recv, count, type, op, o, RunNow{c});
+  detail::prepare_allreduce(c, send, recv, count, type, op, o, RunNow{c, o});
 }
 
 }  // namespace
@@ -125,6 +129,8 @@ bool Comm::try_close() {
   return true;
 }
 
+void Comm::abort(std::string_view why) { impl().abort(why); }
+
 const Topology& Comm::topology() const { return impl().topology(); }
 std::size_t Comm::shared_memory_bytes() const { return impl().world().host->heap().touched_bytes(); }
 std::size_t Comm::staging_bytes() const { return impl().world().host->staging().allocated_bytes(); }
@@ -168,7 +174,7 @@ void Comm::barrier(const CallOptions& o) {
     constexpr Call call{.coll = Coll::barrier};
     if (const Plan* plan = c.cached_plan(call)) [[likely]] return plan->run(*plan->group, {}, *plan);
   }
-  detail::prepare_barrier(c, o, RunNow{c});
+  detail::prepare_barrier(c, o, RunNow{c, o});
 }
 
 void Comm::allreduce(const void* send, void* recv, Count count, DType type, ReduceOp op, const CallOptions& o) {
@@ -180,47 +186,47 @@ void Comm::allreduce(const void* send, void* recv, Count count, DType type, Redu
 
 void Comm::bcast(void* buffer, Count count, DType type, int root, const CallOptions& o) {
   CommImpl& c = impl();
-  detail::prepare_bcast(c, buffer, count, type, root, o, RunNow{c});
+  detail::prepare_bcast(c, buffer, count, type, root, o, RunNow{c, o});
 }
 
 void Comm::reduce(const void* send, void* recv, Count count, DType type, ReduceOp op, int root, const CallOptions& o) {
   CommImpl& c = impl();
-  detail::prepare_reduce(c, send, recv, count, type, op, root, o, RunNow{c});
+  detail::prepare_reduce(c, send, recv, count, type, op, root, o, RunNow{c, o});
 }
 
 void Comm::reduce_scatter_block(const void* send, void* recv, Count count, DType type, ReduceOp op, const CallOptions& o) {
   CommImpl& c = impl();
-  detail::prepare_reduce_scatter_block(c, send, recv, count, type, op, o, RunNow{c});
+  detail::prepare_reduce_scatter_block(c, send, recv, count, type, op, o, RunNow{c, o});
 }
 
 void Comm::allgather(const void* send, void* recv, Count count, DType type, const CallOptions& o) {
   CommImpl& c = impl();
-  detail::prepare_allgather(c, send, recv, count, type, o, RunNow{c});
+  detail::prepare_allgather(c, send, recv, count, type, o, RunNow{c, o});
 }
 
 void Comm::gather(const void* send, void* recv, Count count, DType type, int root, const CallOptions& o) {
   CommImpl& c = impl();
-  detail::prepare_gather(c, send, recv, count, type, root, o, RunNow{c});
+  detail::prepare_gather(c, send, recv, count, type, root, o, RunNow{c, o});
 }
 
 void Comm::scatter(const void* send, void* recv, Count count, DType type, int root, const CallOptions& o) {
   CommImpl& c = impl();
-  detail::prepare_scatter(c, send, recv, count, type, root, o, RunNow{c});
+  detail::prepare_scatter(c, send, recv, count, type, root, o, RunNow{c, o});
 }
 
 void Comm::alltoall(const void* send, void* recv, Count count, DType type, const CallOptions& o) {
   CommImpl& c = impl();
-  detail::prepare_alltoall(c, send, recv, count, type, o, RunNow{c});
+  detail::prepare_alltoall(c, send, recv, count, type, o, RunNow{c, o});
 }
 
 void Comm::scan(const void* send, void* recv, Count count, DType type, ReduceOp op, const CallOptions& o) {
   CommImpl& c = impl();
-  detail::prepare_scan(c, Coll::scan, send, recv, count, type, op, o, RunNow{c});
+  detail::prepare_scan(c, Coll::scan, send, recv, count, type, op, o, RunNow{c, o});
 }
 
 void Comm::exscan(const void* send, void* recv, Count count, DType type, ReduceOp op, const CallOptions& o) {
   CommImpl& c = impl();
-  detail::prepare_scan(c, Coll::exscan, send, recv, count, type, op, o, RunNow{c});
+  detail::prepare_scan(c, Coll::exscan, send, recv, count, type, op, o, RunNow{c, o});
 }
 
 Buffer Comm::allocate(std::size_t bytes) {

@@ -62,6 +62,11 @@ CommImpl::CommImpl(std::shared_ptr<World> world, std::vector<int> world_ranks, c
   std::vector<shm::Group*> groups;
   for (const auto& g : mine_) groups.push_back(g.get());
   queue_.reset(new exec::Queue(*world_->engine, gate_, std::move(groups), id_, world_ranks_, rank_));
+  if (!world_->uses_gpus) return;
+  // Nothing is found by the quick way: each call asks where its buffers lie.
+  note_ways();
+  to_start_ = &no_plans;
+  devices_ = std::make_unique<DeviceSide>(*this);
 }
 
 void CommImpl::note_ways() noexcept {
@@ -203,10 +208,12 @@ std::unique_ptr<CommImpl> CommImpl::split(int color, int key) {
     for (std::size_t i = 0; i < members.size(); ++i)
       std::memcpy(static_cast<std::byte*>(r) + i * n, everyone.data() + static_cast<std::size_t>(members[i]) * n, n);
   };
-  if (color >= 0) return std::make_unique<CommImpl>(world_, std::move(ranks), exchange);
+  std::unique_ptr<CommImpl> child;
   const Card nothing{};
-  exchange(&nothing, nullptr, sizeof nothing);
-  return nullptr;
+  if (color >= 0) child = std::make_unique<CommImpl>(world_, std::move(ranks), exchange);
+  else exchange(&nothing, nullptr, sizeof nothing);
+  if (devices_) devices_->split_into(child ? child->devices_.get() : nullptr, color, key);
+  return child;
 }
 
 std::unique_ptr<CommImpl> CommImpl::subset(std::span<const int> members, const Exchange& exchange) const {
@@ -230,12 +237,14 @@ bool CommImpl::try_close() {
     leaving_ = Leaving::departed;
   }
   if (!std::all_of(mine_.begin(), mine_.end(), [](const auto& g) { return g->all_departed(); })) return false;
+  if (devices_) devices_->close();
   for (const std::uint64_t area : areas_) world_->host->heap().release(area);
   return true;
 }
 
 void CommImpl::close() {
   queue_->drain();
+  if (devices_ && broken().empty()) devices_->close();
   // Nobody sends to this communicator any more once all have come here.
   if (!local() && broken().empty()) {
     const char token = 0;
@@ -254,6 +263,12 @@ std::uint64_t CommImpl::lent_buffers() const noexcept {
   std::uint64_t sum = 0;
   for (const auto& g : mine_) sum += g->lent_buffers();
   return sum;
+}
+
+void CommImpl::abort(std::string_view why) {
+  const std::string text = fmt::format("libcoll: rank {} of {}: aborted: {}", rank_, size_, why);
+  if (devices_) devices_->abort();
+  queue_->break_off(text);
 }
 
 const std::string& CommImpl::broken() const { return queue_->broken(); }

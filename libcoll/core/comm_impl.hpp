@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "libcoll/core/device_side.hpp"
 #include "libcoll/core/plan_cache.hpp"
 #include "libcoll/core/world.hpp"
 #include "libcoll/execution/queue.hpp"
@@ -49,6 +50,10 @@ class CommImpl {
   // Why nothing works any more, or nothing. Throwing form: Queue::require_usable.
   const std::string& broken() const;
   exec::Queue& queue() const noexcept { return *queue_; }
+  // Null in worlds that use no GPUs.
+  DeviceSide* devices() const noexcept { return devices_.get(); }
+  // Not collective, see Comm.
+  void abort(std::string_view why);
 
   // The plan of a valid call, if nothing that was started is still under way. Not cached yet: validates,
   // then builds. An invalid call is announced to the peers, so that none waits for this rank in vain,
@@ -59,7 +64,7 @@ class CommImpl {
     return p != nullptr && counts.empty() ? *p : settled_plan(call, counts);
   }
   // The same for a call that will only be started.
-  const Plan* cached_plan_to_start(const Call& call) const noexcept { return plans_.find(call); }
+  const Plan* cached_plan_to_start(const Call& call) const noexcept { return to_start_->find(call); }
   const Plan& plan_to_start(const Call& call, std::span<const Count> counts = {});
   // The problem that a call poses; `counts` of allgatherv and reduce_scatter.
   sched::Problem problem_of(const Call& call, std::span<const Count> counts) const;
@@ -96,6 +101,10 @@ class CommImpl {
   // Tells the peers that this rank cannot take part in the next operation, whichever it is.
   void announce_refusal(Coll coll = static_cast<Coll>(coll_count));
   void allgather_bytes(const void* send, void* recv, std::size_t bytes);
+  // `all` is what any rank has set.
+  void allreduce_bits(std::uint8_t bits, std::uint8_t& all);
+  // What the caller or the environment want of calls on GPU memory: a device recipe, "staged", or nothing.
+  std::string device_wish_for(const Call&) const;
 
  private:
   struct Card;
@@ -109,6 +118,7 @@ class CommImpl {
   void validate(const Call& call);
   Request start_barrier();
   void define_groups();
+  const Plan& own_plan(const Call&);
   void join_groups(const Exchange&);
   void measure_costs(Bootstrap&);
 
@@ -127,6 +137,8 @@ class CommImpl {
   std::vector<sched::Problem::LevelView> levels_;
   std::unique_ptr<exec::Queue, exec::Queue::Disown> queue_;
   PlanCache plans_;
+  const PlanCache* to_start_ = &plans_;  // or an empty cache, where buffers have to be looked at
+  std::unique_ptr<DeviceSide> devices_;
   const char* last_way_ = "";         // of a plan that lives at least until the next call
   int unannounced_ = 0;
   Request farewell_;                  // of try_close: a barrier, where messages may still come

@@ -27,6 +27,8 @@ std::uint32_t signature_of(Call call) {
   return s == shm::refused_signature ? 0 : s;
 }
 
+bool is_for_devices(const std::string& recipe) { return recipe == staged_recipe || algo::parse_device_recipe(recipe).has_value(); }
+
 void run_program(shm::Group&, const Args& args, const Plan& plan) { plan.program->queue->run(plan, args); }
 
 }  // namespace
@@ -136,11 +138,22 @@ sched::Problem CommImpl::problem_of(const Call& call, std::span<const Count> cou
 }
 
 planning::Wish CommImpl::wish_for(const Call& call) const {
-  if (call.recipe != 0) return {recipe_text(call.recipe), "caller"};
+  if (call.recipe != 0 && !is_for_devices(recipe_text(call.recipe))) return {recipe_text(call.recipe), "caller"};
   const auto set = world_->config.algorithms.find(name_of(call.coll));
+  if (set != world_->config.algorithms.end() && is_for_devices(set->second)) return {};
   // The library's own exchanges are nobody's allgather.
   if (set != world_->config.algorithms.end() && call.root != ~std::uint32_t{0}) return {set->second, "environment"};
   return {};
+}
+
+std::string CommImpl::device_wish_for(const Call& call) const {
+  if (call.recipe != 0) {
+    // A recipe of host memory is a wish to pass through it.
+    const std::string& text = recipe_text(call.recipe);
+    return is_for_devices(text) ? text : staged_recipe;
+  }
+  const auto set = world_->config.algorithms.find(name_of(call.coll));
+  return set != world_->config.algorithms.end() && is_for_devices(set->second) ? set->second : std::string();
 }
 
 bool CommImpl::can_follow(const sched::Problem& problem, const algo::Recipe& recipe) const {
@@ -189,13 +202,23 @@ void CommImpl::allgather_bytes(const void* send, void* recv, std::size_t bytes) 
   // No caller's allgather has this root: the two are never taken for each other.
   const Call call{.coll = Coll::allgather, .dtype = DType::byte, .root = ~std::uint32_t{0}, .count = static_cast<std::int64_t>(bytes)};
   queue_->drain();
-  const Plan* p = plans_.find(call);
-  if (p == nullptr && local()) p = &plans_.insert(native_plan(call));
-  if (p == nullptr) {
-    auto program = make_program(call, {});
-    p = &plans_.insert(program_plan(call, *program), program);
-  }
-  p->run(*group_, {.send = send, .recv = recv}, *p);
+  const Plan& p = own_plan(call);
+  p.run(*group_, {.send = send, .recv = recv}, p);
+}
+
+void CommImpl::allreduce_bits(std::uint8_t bits, std::uint8_t& all) {
+  const Call call{.coll = Coll::allreduce, .dtype = DType::u8, .op = Op::bor, .root = ~std::uint32_t{0}, .count = 1, .element_bytes = 1};
+  queue_->drain();
+  const Plan& p = own_plan(call);
+  p.run(*group_, {.send = &bits, .recv = &all}, p);
+}
+
+// Of the library's own exchanges.
+const Plan& CommImpl::own_plan(const Call& call) {
+  if (const Plan* known = plans_.find(call)) return *known;
+  if (local()) return plans_.insert(native_plan(call));
+  auto program = make_program(call, {});
+  return plans_.insert(program_plan(call, *program), program);
 }
 
 // LIBCOLL_CHECK: the odd ones are those that differ from the most frequent call.

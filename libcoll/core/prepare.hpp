@@ -11,8 +11,12 @@ namespace libcoll::detail {
 // The blocking form.
 struct RunNow {
   CommImpl& c;
+  const CallOptions& options;
   const Plan& plan(const Call& call, std::span<const Count> counts = {}) const { return c.plan(call, counts); }
-  void operator()(const Plan& plan, const Args& args) const { plan.run(*plan.group, args, plan); }
+  void operator()(const Plan& plan, const Args& args) const {
+    if (c.devices() != nullptr) [[unlikely]] return c.devices()->run(plan, args, options);
+    plan.run(*plan.group, args, plan);
+  }
 };
 
 inline std::uint32_t as_root(int root) { return static_cast<std::uint32_t>(root); }
@@ -22,7 +26,7 @@ inline const void* byte_at(const void* p, std::uint64_t offset) { return static_
 void apply_options(CommImpl&, Call&, const CallOptions&);
 inline void apply(CommImpl& c, Call& call, const CallOptions& o) {
   call.determinism = static_cast<std::uint8_t>(o.determinism);
-  if (o.algorithm.empty() && o.timeout_s >= 0) [[likely]] return;
+  if (o.algorithm.empty() && o.timeout_s >= 0 && !o.stream.given && o.memory == Memory::automatic) [[likely]] return;
   apply_options(c, call, o);
 }
 
@@ -67,7 +71,8 @@ inline bool plainly_apart(const void* send, const void* recv, std::uint64_t byte
 
 // All of them with one branch.
 inline bool are_defaults(const CallOptions& o) {
-  return (o.algorithm.size() | std::bit_cast<std::uint64_t>(o.timeout_s) | static_cast<std::uint64_t>(o.determinism)) == 0;
+  return (o.algorithm.size() | std::bit_cast<std::uint64_t>(o.timeout_s) | static_cast<std::uint64_t>(o.determinism) | static_cast<std::uint64_t>(o.memory) |
+          static_cast<std::uint64_t>(o.stream.given)) == 0;
 }
 
 // The one collective whose every instruction counts: a plan that is found and no options are the fast path,

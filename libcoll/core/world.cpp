@@ -23,6 +23,7 @@ struct Introduction {
   topo::RankRecord record;
   std::uint64_t settings;  // hash of the settings that all ranks must share
   std::uint64_t hierarchy; // hash of the file named by LIBCOLL_HIERARCHY
+  std::uint64_t has_cuda;  // in use by its process
   std::uint64_t machine;   // hash of the boot id: hosts of one machine (containers, network namespaces) share it
 };
 
@@ -34,7 +35,7 @@ std::uint64_t hash_text(std::string_view text) {
 
 // What all ranks must have set alike.
 std::string settings_text(const Config& c, const std::string& tuning) {
-  std::string text = fmt::format("{}|{}|{}|{}|{}|{}", c.single_copy, c.fd_passing, c.calibrate, c.check, c.network, hash_text(tuning));
+  std::string text = fmt::format("{}|{}|{}|{}|{}|{}|{}|{}", c.single_copy, c.fd_passing, c.calibrate, c.check, c.network, c.gpu, c.gpu_overlap, hash_text(tuning));
   for (const auto& [coll, recipe] : c.algorithms) text += fmt::format("|{}={}", coll, recipe);
   return text;
 }
@@ -55,7 +56,7 @@ void require_equal_settings(const World& w, const std::vector<Introduction>& all
       fail(w.rank, Errc::mismatch, fmt::format("rank {} runs another version of libcoll", r), static_cast<int>(r));
     if (all[r].settings != mine.settings)
       fail(w.rank, Errc::mismatch, fmt::format("rank {} has other values of LIBCOLL_SINGLE_COPY, LIBCOLL_CALIBRATE, LIBCOLL_CHECK, "
-                                               "LIBCOLL_FD_PASSING, LIBCOLL_NETWORK, LIBCOLL_TUNING or an algorithm (LIBCOLL_ALLREDUCE, ...)", r), static_cast<int>(r));
+                                               "LIBCOLL_FD_PASSING, LIBCOLL_NETWORK, LIBCOLL_GPU, LIBCOLL_GPU_OVERLAP, LIBCOLL_TUNING or an algorithm (LIBCOLL_ALLREDUCE, ...)", r), static_cast<int>(r));
     if (all[r].hierarchy != mine.hierarchy)
       fail(w.rank, Errc::mismatch, fmt::format("rank {} reads another LIBCOLL_HIERARCHY", r), static_cast<int>(r));
   }
@@ -176,6 +177,25 @@ bool look_at_machines(World& w, const std::vector<Introduction>& all) {
   return shared;
 }
 
+void look_for_cuda(World& w) {
+  if (w.config.gpu == "off") w.without_runtime = "LIBCOLL_GPU is off";
+  else if (w.config.gpu == "auto" && !device::in_use()) w.without_runtime = "its process had not loaded the CUDA driver when the world was made (LIBCOLL_GPU=on loads it)";
+  if (!w.without_runtime.empty()) return;
+  const auto runtime = device::runtime();
+  if (runtime) w.runtime = *runtime;
+  else w.without_runtime = runtime.error().text;
+}
+
+// One rank that may bring GPU memory is enough: all have to agree from then on.
+void agree_on_gpus(World& w, const std::vector<Introduction>& all) {
+  for (std::size_t r = 0; r < all.size(); ++r) {
+    w.uses_gpus = w.uses_gpus || all[r].has_cuda != 0;
+    if (w.config.gpu == "on" && all[r].has_cuda == 0)
+      fail(w.rank, Errc::unsupported, static_cast<int>(r) == w.rank ? fmt::format("LIBCOLL_GPU is on, but {}", w.without_runtime) : fmt::format("LIBCOLL_GPU is on, but rank {} has no CUDA", r), static_cast<int>(r));
+  }
+  w.without_gpus = w.runtime == nullptr ? w.without_runtime : "";
+}
+
 topo::Hierarchy choose_hierarchy(const World& w, const std::string& injected) {
   if (w.config.hierarchy_file.empty()) return topo::build_hierarchy(w.fabric);
   auto h = topo::hierarchy_from_json(injected);
@@ -226,10 +246,13 @@ std::shared_ptr<World> World::create(Bootstrap& bootstrap, const Config& config)
   mine.record = topo::local_record(this_machine());
   mine.settings = hash_text(settings_text(config, tuning));
   mine.hierarchy = hash_text(injected);
+  look_for_cuda(w);
+  mine.has_cuda = w.runtime != nullptr;
   mine.machine = hash_text(read_file("/proc/sys/kernel/random/boot_id"));
   std::vector<Introduction> all(static_cast<std::size_t>(w.size));
   bootstrap.allgather(&mine, all.data(), sizeof mine);
   require_equal_settings(w, all);
+  agree_on_gpus(w, all);
 
   std::vector<topo::RankRecord> records;
   for (const Introduction& i : all) records.push_back(i.record);

@@ -15,6 +15,7 @@
 #include "libcoll/planning/costs.hpp"
 #include "libcoll/planning/tuning.hpp"
 #include "topology/hierarchy.hpp"
+#include "transports/nccl/runtime.hpp"
 #include "transports/shm/host.hpp"
 
 namespace libcoll::detail {
@@ -34,6 +35,10 @@ class World {
   std::vector<int> neighbours;          // the ranks of this rank's domain, ascending: place in it = rank of `host`
   int domains = 1;
   bool crowded = false;                 // some machine runs more ranks than it has CPUs, over all its hosts
+  // Buffers may be GPU memory: on all ranks alike. This rank's process may have no CUDA even so.
+  bool uses_gpus = false;
+  const device::Runtime* runtime = nullptr;
+  std::string without_runtime, without_gpus;  // why not
   std::unique_ptr<xport::shm::Host> host;
   std::unique_ptr<exec::Engine> engine;
   planning::Costs costs;                // agreed

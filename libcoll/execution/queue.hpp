@@ -116,6 +116,11 @@ class Queue {
   void drain();
   // Moves on what it can unless another thread is doing so. True if anything happened.
   bool progress();
+  // From now on nothing can start any more, and the other members are told: this rank cannot go on, for a reason that lies
+  // outside of the queue.
+  void break_off(const std::string& why);
+  // A member that is known to be lost or to have given up; -1: none.
+  int find_lost(std::string& why);
   // Skips the next schedule, whose arguments this rank refuses, and tells the others.
   void refuse_next();
   std::uint32_t sequence() const { return sequence_; }

@@ -69,6 +69,25 @@ void Queue::break_down(int culprit, const std::string& why) {
   for (xport::shm::Group* g : groups_) g->break_off(culprit, why);
 }
 
+void Queue::break_off(const std::string& why) {
+  const auto lock = lock_if_shared();
+  if (closed_ || !broken_.empty()) return;
+  tell_others(sequence_, lost, rank_);
+  break_down(rank_, why);
+  end_rest(std::make_exception_ptr(Error(Errc::closed, why)));
+}
+
+int Queue::find_lost(std::string& why) {
+  if (const int r = group_.find_lost(why); r >= 0) return r;
+  if (engine_.messenger() == nullptr) return -1;
+  const auto lock = lock_if_shared();
+  engine_.messenger()->progress();
+  heed_notices();
+  if (!broken_.empty()) return why = broken_, rank_;
+  const auto at = std::find(members_.begin(), members_.end(), engine_.messenger()->lost_peer(&why));
+  return at == members_.end() ? -1 : static_cast<int>(at - members_.begin());
+}
+
 // An operation that ended badly here has ended for all: nobody must wait for this rank's part in it.
 void Queue::fail(Operation& op, std::exception_ptr error) {
   // A peer that left because another was lost has said so before.

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "libcoll/error.hpp"
+#include "libcoll/execution/ranges.hpp"
 #include "libcoll/kernels/convert.hpp"
 #include "libcoll/kernels/copy.hpp"
 
@@ -13,7 +14,6 @@ namespace libcoll::exec {
 
 using sched::Kind;
 using sched::Range;
-using sched::Space;
 using sched::Step;
 using xport::Transfer;
 
@@ -71,32 +71,13 @@ void Run::start(const Args& args, std::uint64_t communicator, std::uint32_t sequ
 }
 
 std::byte* Run::at(const Range& r) const {
-  const auto element = static_cast<std::int64_t>(program_->call.element_bytes);
-  const auto b = static_cast<std::size_t>(r.block);
-  const auto in = [&](const void* base, std::int64_t displacement) {
-    return const_cast<std::byte*>(static_cast<const std::byte*>(base)) + (displacement + r.offset) * element;
-  };
-  switch (r.space) {
-    case Space::send: return in(args_.send, 0);
-    case Space::recv: return in(args_.recv, 0);
-    // Where there is one block only, it has no displacement.
-    case Space::send_block: return in(args_.send, args_.send_displs != nullptr ? args_.send_displs[b] : 0);
-    case Space::recv_block: return in(args_.recv, args_.recv_displs != nullptr ? args_.recv_displs[b] : 0);
-    case Space::scratch: break;
-  }
   // Aligned as the widest vectors like it.
-  auto* base = reinterpret_cast<std::byte*>((reinterpret_cast<std::uintptr_t>(scratch_.data()) + 63) / 64 * 64);
-  return base + r.offset * element;
+  auto* scratch = const_cast<std::byte*>(scratch_.data());
+  scratch += -reinterpret_cast<std::uintptr_t>(scratch) % 64;
+  return locate(r, args_, scratch, program_->call.element_bytes);
 }
 
-std::uint64_t Run::bytes(const Range& r) const {
-  std::int64_t count = r.count;
-  if (count == sched::whole_block) {
-    const Count* counts = r.space == Space::send_block ? args_.send_counts : args_.recv_counts;
-    count = counts != nullptr ? counts[static_cast<std::size_t>(r.block)] : args_.local_count;
-  }
-  return static_cast<std::uint64_t>(count) * program_->call.element_bytes;
-}
+std::uint64_t Run::bytes(const Range& r) const { return static_cast<std::uint64_t>(length(r, args_)) * program_->call.element_bytes; }
 
 void Run::complete(std::uint32_t step) {
   ++done_;

@@ -194,6 +194,8 @@ class Group {
   bool all_departed();
   // process_vm_readv failed on a rank that was readable at creation: dead or torn down; throws.
   [[noreturn]] void peer_unreadable(int r);
+  // A rank of the communicator that is known to be dead, or that made a member give up; -1: none. Never waits.
+  int find_lost(std::string& why) const;
   // Buffers in the arena that were lent to the members instead of being copied, sources and results.
   void count_lent() { ++lent_buffers_; }
   std::uint64_t lent_buffers() const { return lent_buffers_; }

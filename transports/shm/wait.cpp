@@ -162,6 +162,22 @@ void Group::check_alive(int waiting_for) {
   }
 }
 
+int Group::find_lost(std::string& why) const {
+  for (int r = 0; r < size_; ++r) {
+    if (r == rank_) continue;
+    if (const std::uint32_t culprit = peers_[static_cast<std::size_t>(r)].control->gave_up_on.load(std::memory_order_acquire); culprit != 0) {
+      const int lost = static_cast<int>(culprit) - 1;
+      why = fmt::format("rank {} was lost or gave up (reported by rank {})", lost, name_of_rank(r));
+      return lost;
+    }
+    if (host_.lost(peers_[static_cast<std::size_t>(r)].local)) {
+      why = fmt::format("rank {} (pid {}) died", name_of_rank(r), host_.pid(peers_[static_cast<std::size_t>(r)].local));
+      return name_of_rank(r);
+    }
+  }
+  return -1;
+}
+
 void Group::peer_unreadable(int r) {
   const int error = errno;
   check_alive(r);

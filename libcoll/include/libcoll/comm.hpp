@@ -25,7 +25,25 @@ using Count = std::int64_t;  // elements; negative counts are refused with a cle
 // the same bits: reductions always run in rank order, whatever the size, chunking or placement.
 enum class Determinism : std::uint8_t { fast, run_to_run, placement };
 
-// Per-call options; must be equal on all ranks. comm.allreduce(..., {.algorithm = "sliced"}).
+// Where the buffers of a call lie, on all ranks. Only worlds that use GPUs (Config::gpu) look at it.
+enum class Memory : std::uint8_t {
+  automatic,  // CUDA is asked, and ranks agree by an exchange before the call; with a stream: device
+  host,       // host memory everywhere: nobody asks
+  device,     // memory of each rank's GPU everywhere
+  mixed,      // host memory here, GPU memory there: copied through host memory where it has to
+};
+
+// A CUDA stream: a cudaStream_t, null being the default one. {.stream = my_stream}
+struct Stream {
+  constexpr Stream() noexcept = default;
+  constexpr Stream(std::nullptr_t) noexcept : given(true) {}
+  template <class T>
+  constexpr Stream(T* s) noexcept : handle(s), given(true) {}
+  void* handle = nullptr;
+  bool given = false;
+};
+
+// Per-call options; must be equal on all ranks (of a stream: that there is one). comm.allreduce(..., {.algorithm = "sliced"}).
 struct CallOptions {
   // "" lets the library choose. Inside a host: "direct" (allreduce, reduce: one hop, everyone reads
   // everything), "sliced" (allreduce, reduce: everyone reduces a slice) or "grouped" (barrier, allreduce
@@ -33,7 +51,12 @@ struct CallOptions {
   // (docs/algorithms.md).
   std::string_view algorithm = {};
   Determinism determinism = Determinism::fast;
+  Memory memory = Memory::automatic;
   double timeout_s = 0;                          // 0: the communicator's
+  // Buffers are in GPU memory, and the call is work on this stream: it returns once that is enqueued. Without one a
+  // call begins at once and returns when its results are there; what a stream still does to its buffers is then the
+  // caller's to wait for. Calls that have to pass through host memory (docs/gpu.md) wait for the stream in any case.
+  Stream stream = {};
 };
 
 // Memory that every rank of the host has mapped: collectives on it need no copies. Frees itself;
@@ -115,6 +138,10 @@ class LIBCOLL_API Comm {
 
   // Not collective. Zeroed, 4096-byte aligned, first touched by the caller's CPU. bytes >= 1.
   Buffer allocate(std::size_t bytes);
+
+  // Not collective: whatever is under way on this communicator ends with an Error, here and on the other ranks as they come
+  // to know of it, and nothing can be started on it any more. For those who cannot go on; the Comm still wants its close().
+  void abort(std::string_view why);
 
   // Shape and cost of the machine as this communicator sees it.
   const Topology& topology() const;

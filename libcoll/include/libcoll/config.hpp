@@ -45,6 +45,12 @@ struct Config {
   // LIBCOLL_HIERARCHY=file: a hierarchy (JSON) to use in place of the probed one. Its groups of level
   // host count as hosts: ranks of different ones do not share memory.
   std::string hierarchy_file;
+  // LIBCOLL_GPU=auto|on|off: buffers in GPU memory. `auto`: where a rank's process uses CUDA when its world is made;
+  // `on`: CUDA is loaded on every rank, or creation fails and says why not; `off`: buffers are host memory.
+  std::string gpu = "auto";
+  // LIBCOLL_GPU_OVERLAP=auto|on|off: NCCL operations of an island beside those of a rail, on two streams of a GPU. That is
+  // safe where kernels of all GPUs start in the order of their launches: `auto` if NCCL_LAUNCH_ORDER_IMPLICIT=1 is set on all ranks.
+  std::string gpu_overlap = "auto";
   // LIBCOLL_NETWORK=auto|on: `auto` sets UCX up where ranks are on several hosts, or where an algorithm
   // below is set; `on` also for ranks of one host, so that calls may ask for algorithms that send messages.
   std::string network = "auto";

@@ -1,0 +1,216 @@
+// How the ranks of a communicator meet on their GPUs: at the first call that all of them make with GPU memory. They agree
+// on what each of them has, on islands and rails, and on NCCL communicators, or on why there are none.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <mutex>
+
+#include "libcoll/algorithms/device.hpp"
+#include "libcoll/core/comm_impl.hpp"
+#include "libcoll/core/log.hpp"
+#include "topology/gpu_fabric.hpp"
+#include "topology/probe_nvml.hpp"
+
+namespace libcoll::detail {
+
+using device::require;
+
+// What a rank tells the others. No padding: it is sent as it is.
+struct DeviceSide::Card {
+  topo::GpuRecord record;
+  nccl::UniqueId id;         // the first rank's counts
+  std::int32_t version;      // of NCCL; 0: it has none
+  std::int32_t ordered;      // kernels start in the order of their launches
+  std::int32_t shares_gpus;  // NCCL lets several ranks use one GPU
+  char why[116];             // where `version` is 0
+};
+
+namespace {
+
+// An environment variable of NCCL's own, as it reads it: whether it is set and not 0.
+bool is_on(const char* variable) {
+  const char* v = std::getenv(variable);
+  return v != nullptr && std::strtol(v, nullptr, 10) > 0;
+}
+
+// With its GPUs, NICs and NVLinks; looked for once in a process, which takes up to seconds.
+const topo::Machine& machine_with_devices() {
+  static const topo::Machine machine = [] {
+    topo::Machine m = this_machine();
+    if (m.count(topo::NodeKind::gpu) == 0) topo::probe_devices(m);
+    return m;
+  }();
+  return machine;
+}
+
+constexpr int first_shared_version = 23000;  // NCCL_MULTI_RANK_GPU_ENABLE
+constexpr int first_ordered_version = 22600;  // NCCL_LAUNCH_ORDER_IMPLICIT
+
+struct Verdict {
+  char text[240];
+};
+
+}  // namespace
+
+void DeviceSide::connect(int device) {
+  Card mine{};
+  topo::Machine unknown;
+  mine.record.version = topo::GpuRecord::current_version;
+  std::string why;
+  if (runtime_ == nullptr) {
+    why = fmt::format("it has no CUDA ({})", comm_.world().without_runtime);
+  } else {
+    const cuda::Table& cuda = runtime_->cuda;
+    device_ = device;
+    if (device_ < 0) require(cuda, cuda.get_device(&device_), "cudaGetDevice");
+    char bus[32] = {};
+    require(cuda, cuda.device_get_pci_bus_id(bus, sizeof bus, device_), "cudaDeviceGetPCIBusId");
+    bus_id_ = bus;
+    const topo::RankRecord& me = comm_.world().fabric.records[static_cast<std::size_t>(comm_.world().rank)];
+    // Domains of an injected hierarchy are hosts to everybody.
+    const auto domain = static_cast<std::uint64_t>(comm_.world().domain_of[static_cast<std::size_t>(comm_.world().rank)]);
+    mine.record = topo::gpu_record(machine_with_devices(), bus_id_, me.host_id + domain * 0x9e3779b97f4a7c15u);
+    if (runtime_->nccl) mine.version = runtime_->nccl->version;
+    else why = fmt::format("it has no NCCL ({})", runtime_->without_nccl);
+    mine.ordered = mine.version >= first_ordered_version && is_on("NCCL_LAUNCH_ORDER_IMPLICIT");
+    mine.shares_gpus = mine.version >= first_shared_version && is_on("NCCL_MULTI_RANK_GPU_ENABLE");
+    if (comm_.rank() == 0 && runtime_->nccl && !inherited_ && runtime_->nccl->get_unique_id(&mine.id) != nccl::Code::success)
+      mine.version = 0, why = "ncclGetUniqueId failed there";
+  }
+  why.copy(mine.why, sizeof mine.why - 1);
+  const auto n = static_cast<std::size_t>(comm_.size());
+  std::vector<Card> cards(n);
+  comm_.allgather_bytes(&mine, cards.data(), sizeof mine);
+  connected_ = true;
+  std::vector<topo::GpuRecord> records;
+  for (const Card& c : cards) records.push_back(c.record);
+  const topo::GpuFabric fabric = topo::build_gpu_fabric(records);
+  for (std::size_t r = 0; r < n && staged_only_.empty(); ++r) {
+    if (cards[r].version == 0) staged_only_ = fmt::format("rank {}: {}", r, std::string(cards[r].why, strnlen(cards[r].why, sizeof cards[r].why)));
+    else if (cards[r].version != cards[0].version)
+      staged_only_ = fmt::format("rank 0 has NCCL {}, rank {} has NCCL {}", nccl::version_text(cards[0].version), r, nccl::version_text(cards[r].version));
+  }
+  const bool may_share = std::all_of(cards.begin(), cards.end(), [](const Card& c) { return c.shares_gpus != 0; });
+  if (staged_only_.empty() && !fabric.shared.empty() && !may_share)
+    staged_only_ = fmt::format("ranks {} and {} use one GPU, which NCCL allows from 2.30 on with NCCL_MULTI_RANK_GPU_ENABLE=1", fabric.shared[0][0], fabric.shared[0][1]);
+  if (staged_only_.empty()) {
+    const std::string& wish = comm_.world().config.gpu_overlap;
+    const bool overlap = wish == "on" || (wish == "auto" && std::all_of(cards.begin(), cards.end(), [](const Card& c) { return c.ordered != 0; }));
+    define_groups(fabric, overlap);
+    staged_only_ = join_groups(cards[0].id);
+  }
+  inherited_.reset();
+  if (staged_only_.empty()) return;
+  site_.reset();
+  if (comm_.rank() == 0) log().warn("rank 0 of {}: collectives on GPU memory pass through host memory: {}", comm_.size(), staged_only_);
+}
+
+// Islands must hold everybody for plans over them; ranks without one are islands of their own, which then are unequal.
+void DeviceSide::define_groups(const topo::GpuFabric& fabric, bool overlap) {
+  std::vector<std::vector<int>> islands = fabric.islands;
+  for (int r = 0; r < comm_.size(); ++r)
+    if (fabric.island_of[static_cast<std::size_t>(r)] < 0) islands.push_back({r});
+  device_groups_ = algo::device_groups(std::move(islands));
+  overlap_ = overlap;
+  site_.emplace(exec::DeviceSite{.runtime = *runtime_, .groups = {}, .lanes = {}, .word = nullptr});
+  for (std::vector<int>& ranks : algo::device_group_list(comm_.size(), device_groups_)) {
+    const bool is_rail = std::find(device_groups_.rails.begin(), device_groups_.rails.end(), ranks) != device_groups_.rails.end();
+    site_->groups.push_back({.ranks = std::move(ranks), .nccl = nullptr, .lane = is_rail && overlap ? 1 : 0});
+  }
+}
+
+// All ranks make all communicators in one order, and use each once, so that what NCCL does at first use is over. Returns
+// what went wrong on any rank, on every rank.
+std::string DeviceSide::join_groups(const nccl::UniqueId& id) {
+  const device::Current current(runtime_->cuda, device_);
+  const nccl::Table& t = *runtime_->nccl;
+  Verdict mine{};
+  try {
+    const auto between = patience("the GPUs of all ranks to meet", comm_.world().config.timeout_s);
+    site_->word = std::make_unique<device::Memory>(runtime_->cuda, 256);
+    if (overlap_) site_->lanes[1] = std::make_unique<device::Stream>(runtime_->cuda);
+    auto& groups = site_->groups;
+    groups[0].nccl = inherited_ ? std::move(inherited_) : std::make_unique<device::Communicator>(t, comm_.size(), comm_.rank(), id, between);
+    // Disjoint groups that follow each other come from one split.
+    for (std::size_t g = 1; g < groups.size();) {
+      std::vector<int> color(static_cast<std::size_t>(comm_.size()), -1), key = color;
+      std::size_t end = g;
+      const auto disjoint = [&](const std::vector<int>& ranks) { return std::all_of(ranks.begin(), ranks.end(), [&](int r) { return color[static_cast<std::size_t>(r)] < 0; }); };
+      for (; end < groups.size() && disjoint(groups[end].ranks); ++end)
+        for (std::size_t i = 0; i < groups[end].ranks.size(); ++i) {
+          const auto r = static_cast<std::size_t>(groups[end].ranks[i]);
+          color[r] = static_cast<int>(end);
+          key[r] = static_cast<int>(i);
+        }
+      const auto me = static_cast<std::size_t>(comm_.rank());
+      auto made = device::Communicator::split(*groups[0].nccl, color[me], key[me], between);
+      if (made) groups[static_cast<std::size_t>(color[me])].nccl = std::move(made);
+      g = end;
+    }
+    warm_up();
+  } catch (const std::exception& error) {
+    std::string(error.what()).copy(mine.text, sizeof mine.text - 1);
+    // The others wait for this rank inside of NCCL.
+    for (exec::DeviceGroup& g : site_->groups)
+      if (g.nccl) g.nccl->abort();
+  }
+  std::vector<Verdict> all(static_cast<std::size_t>(comm_.size()));
+  comm_.allgather_bytes(&mine, all.data(), sizeof mine);
+  for (std::size_t r = 0; r < all.size(); ++r)
+    if (all[r].text[0] != 0) return fmt::format("rank {}: {}", r, all[r].text);
+  return {};
+}
+
+void DeviceSide::warm_up() {
+  const cuda::Table& cuda = runtime_->cuda;
+  const double limit = comm_.world().config.timeout_s;
+  const cuda::Stream stream = stream_of({});
+  require(cuda, cuda.memset_async(site_->word->data(), 0, sizeof(int), stream), "cudaMemsetAsync");
+  device::Event done(cuda);
+  for (exec::DeviceGroup& g : site_->groups) {
+    if (!g.nccl) continue;
+    g.nccl->settle(runtime_->nccl->all_reduce(site_->word->data(), site_->word->data(), 1, nccl::Type::i32, nccl::RedOp::sum, g.nccl->get(), stream), "ncclAllReduce",
+                   patience("NCCL to take its first call", limit));
+    done.record(stream);
+    wait_for(done, Call{.coll = Coll::barrier}, limit, false);
+  }
+}
+
+void DeviceSide::split_into(DeviceSide* child, int color, int key) {
+  if (!site_ || !connected_) return;  // on all ranks alike
+  const device::Current current(runtime_->cuda, device_);
+  const auto between = patience("the GPUs of all ranks to split", comm_.world().config.timeout_s);
+  auto made = device::Communicator::split(*site_->groups[0].nccl, child != nullptr ? color : -1, key, between);
+  if (child != nullptr) child->inherited_ = std::move(made);
+}
+
+void DeviceSide::close() {
+  programs_.clear();
+  if (!site_) return;
+  const device::Current current(runtime_->cuda, device_);
+  if (copying_) wait_for(*copied_, Call{.coll = Coll::barrier}, comm_.world().config.timeout_s, false);
+  copying_ = false;
+  const auto between = patience("the GPUs of all ranks to finish", comm_.world().config.timeout_s);
+  for (auto g = site_->groups.rbegin(); g != site_->groups.rend(); ++g)
+    if (g->nccl) g->nccl->finalize(between);
+  site_.reset();
+}
+
+void DeviceSide::abort() noexcept {
+  inherited_.reset();
+  if (!site_) return;
+  for (exec::DeviceGroup& g : site_->groups)
+    if (g.nccl) g.nccl->abort();
+}
+
+std::string DeviceSide::describe() const {
+  if (!connected_) return "GPUs not used yet";
+  if (!staged_only_.empty()) return fmt::format("GPU memory by way of host memory: {}", staged_only_);
+  return fmt::format("{} on device {} ({}), {} of {}{}", runtime_->nccl->origin, device_, bus_id_, device_groups_.islands.size() == 1 ? "island" : "islands",
+                     fmt::join([&] { std::vector<std::size_t> sizes; for (const auto& i : device_groups_.islands) sizes.push_back(i.size()); return sizes; }(), ", "),
+                     overlap_ ? ", islands and rails at once" : "");
+}
+
+}  // namespace libcoll::detail

@@ -1,0 +1,248 @@
+// Calls with buffers in GPU memory: where they lie, which way they go, and what happens on the way.
+#include "libcoll/core/device_side.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "libcoll/core/comm_impl.hpp"
+#include "libcoll/execution/engine.hpp"
+
+namespace libcoll::detail {
+
+using device::require;
+
+namespace {
+
+constexpr std::uint8_t on_host = 1, on_device = 2;
+
+std::uint64_t address(const void* p) { return reinterpret_cast<std::uint64_t>(p); }
+// Of `p` in [base, base + bytes), or nothing.
+std::optional<std::uint64_t> offset_in(const void* p, const void* base, std::uint64_t bytes) {
+  const std::uint64_t offset = address(p) - address(base);
+  return p != nullptr && base != nullptr && offset < bytes ? std::optional(offset) : std::nullopt;
+}
+
+}  // namespace
+
+DeviceSide::DeviceSide(CommImpl& comm) : comm_(comm), runtime_(comm.world().runtime) {}
+
+DeviceSide::~DeviceSide() {
+  abort();
+  // Streams, events and memory are those of the device.
+  if (runtime_ != nullptr && device_ >= 0) {
+    runtime_->cuda.set_device(device_);
+    if (copying_) copied_.reset();
+  }
+}
+
+cuda::Stream DeviceSide::stream_of(const CallOptions& o) {
+  if (o.stream.given) return static_cast<cuda::Stream>(o.stream.handle);
+  if (!own_stream_) own_stream_.emplace(runtime_->cuda);
+  return own_stream_->get();
+}
+
+bool DeviceSide::is_capturing(cuda::Stream s) const {
+  cuda::CaptureStatus status = cuda::CaptureStatus::none;
+  require(runtime_->cuda, runtime_->cuda.stream_is_capturing(s, &status), "cudaStreamIsCapturing");
+  return status != cuda::CaptureStatus::none;
+}
+
+DeviceSide::Places DeviceSide::places_of(const Call& call, const Args& args, const Extents& e) const {
+  Places p;
+  const auto look = [&](const void* at, std::uint64_t bytes) {
+    if (bytes == 0) return false;
+    cuda::PointerAttributes a;
+    if (runtime_ == nullptr || runtime_->cuda.pointer_get_attributes(&a, at) != cuda::Error::success) {
+      if (runtime_ != nullptr) runtime_->cuda.get_last_error();
+      a.type = cuda::MemoryType::unregistered;
+    }
+    const bool device = a.type == cuda::MemoryType::device || a.type == cuda::MemoryType::managed;
+    if (device && p.device >= 0 && p.device != a.device)
+      comm_.refuse(call.coll, fmt::format("send is on device {}, recv on device {}", p.device, a.device));
+    if (device) p.device = a.device;
+    p.any_on_host = p.any_on_host || !device;
+    return device;
+  };
+  p.send_on_device = look(args.send, e.send);
+  p.recv_on_device = look(args.recv, e.recv);
+  return p;
+}
+
+std::uint8_t DeviceSide::agree_on(std::uint8_t bits) {
+  if (comm_.size() == 1) return bits;
+  std::uint8_t all = 0;
+  comm_.allreduce_bits(bits, all);
+  return all;
+}
+
+DeviceSide::Where DeviceSide::agree(const Call& call, const CallOptions& o, const Places& p) {
+  switch (o.memory) {
+    case Memory::host: return Where::host;
+    case Memory::mixed: return Where::mixed;
+    case Memory::automatic:
+      if (!o.stream.given) {
+        const auto mine = static_cast<std::uint8_t>((p.any_on_host ? on_host : 0) | (p.any_on_device() ? on_device : 0));
+        const std::uint8_t all = agree_on(mine);
+        return (all & on_device) == 0 ? Where::host : (all & on_host) == 0 ? Where::device : Where::mixed;
+      }
+      [[fallthrough]];
+    case Memory::device: break;
+  }
+  if (p.any_on_host) comm_.refuse(call.coll, o.stream.given ? "a buffer is host memory, but calls with a stream take GPU memory (or option memory = mixed)" : "a buffer is host memory, but option memory says device");
+  return Where::device;
+}
+
+void DeviceSide::run(const Plan& plan, const Args& args, const CallOptions& o) {
+  if (o.memory == Memory::host && !o.stream.given) return plan.run(*plan.group, args, plan);
+  const Extents e = extents_of(plan.call, args, comm_.rank(), comm_.size());
+  const Places p = o.memory == Memory::host ? Places{} : places_of(plan.call, args, e);
+  const Where where = agree(plan.call, o, p);
+  if (where == Where::host) return plan.run(*plan.group, args, plan);
+  if (where == Where::device) {
+    if (!connected_ && o.stream.given && runtime_ != nullptr && is_capturing(stream_of(o)))
+      comm_.refuse(plan.call.coll, "the stream is being captured, and this communicator has not used GPUs before: make one call outside of the capture first");
+    if (!connected_) connect(p.device);
+    if (const exec::DeviceProgram* program = program_for(plan.call, args)) {
+      require_same_device(plan.call, p.device);
+      return launch(*program, args, o, e);
+    }
+  }
+  stage(plan, args, o, e, p);
+}
+
+void DeviceSide::require_host(const Call& call, const Args& args, const CallOptions& o) {
+  if (o.memory == Memory::host && !o.stream.given) return;
+  const char* instead = "started and persistent collectives take host memory; a blocking call with a stream returns as soon as it is enqueued";
+  if (o.stream.given) comm_.refuse(call.coll, fmt::format("a stream is given, but {}", instead));
+  if (places_of(call, args, extents_of(call, args, comm_.rank(), comm_.size())).any_on_device()) comm_.refuse(call.coll, fmt::format("a buffer is GPU memory, but {}", instead));
+}
+
+void DeviceSide::require_same_device(const Call& call, int device) {
+  if (device >= 0 && device != device_) comm_.refuse(call.coll, fmt::format("a buffer is on device {}, but this communicator works on device {}", device, device_));
+}
+
+// -- Through NCCL.
+
+void DeviceSide::require_untroubled(const Call& call) {
+  for (const exec::DeviceGroup& g : site_->groups) {
+    const std::string what = g.nccl ? g.nccl->trouble() : "";
+    if (!what.empty()) give_up(call, Error(Errc::system, fmt::format("libcoll: NCCL: {}", what)));
+  }
+}
+
+void DeviceSide::launch(const exec::DeviceProgram& program, const Args& given, const CallOptions& o, const Extents& e) {
+  require_untroubled(program.call);
+  const device::Current current(runtime_->cuda, device_);
+  const cuda::Stream stream = stream_of(o);
+  const double limit = o.timeout_s > 0 ? o.timeout_s : comm_.world().config.timeout_s;
+  try {
+    Args args = given;
+    void* aside = nullptr;
+    if (program.call.coll == Coll::alltoallv && program.call.in_place != 0 && e.send != 0) {
+      require(runtime_->cuda, runtime_->cuda.malloc_async(&aside, e.send, stream), "cudaMallocAsync");
+      require(runtime_->cuda, runtime_->cuda.memcpy_async(aside, given.send, e.send, cuda::CopyKind::device_to_device, stream), "cudaMemcpyAsync");
+      args.send = aside;
+    }
+    exec::enqueue(program, args, *site_, stream, patience("NCCL to take the call", limit));
+    if (aside != nullptr) require(runtime_->cuda, runtime_->cuda.free_async(aside, stream), "cudaFreeAsync");
+    if (o.stream.given) return;
+    if (!finished_) finished_.emplace(runtime_->cuda);
+    finished_->record(stream);
+    wait_for(*finished_, program.call, limit, true);
+  } catch (const std::exception& error) {
+    give_up(program.call, error);
+  }
+}
+
+// What one rank cannot finish ends on all: NCCL operations of the others would wait for it.
+void DeviceSide::give_up(const Call& call, const std::exception& error) {
+  abort();
+  const auto* known = dynamic_cast<const Error*>(&error);
+  std::string what = error.what();
+  if (constexpr std::string_view prefix = "libcoll: "; what.starts_with(prefix)) what.erase(0, prefix.size());
+  const std::string text = fmt::format("libcoll: rank {} of {}: {}: {}", comm_.rank(), comm_.size(), name_of(call.coll), what);
+  comm_.queue().break_off(text);
+  throw Error(known != nullptr ? known->code() : Errc::system, text, known != nullptr ? known->peer() : -1);
+}
+
+// Looks after the rest of the library while a device or NCCL is not ready, and whether everybody is still there.
+device::Between DeviceSide::patience(std::string what, double limit) const {
+  struct State {
+    explicit State(exec::Engine& e) : idler(e) {}
+    exec::Idler idler;
+    std::chrono::steady_clock::time_point start{};
+    unsigned looks = 0;
+  };
+  auto state = std::make_shared<State>(*comm_.world().engine);
+  return [this, state, what = std::move(what), limit] {
+    constexpr unsigned between_checks = 64;
+    const auto now = std::chrono::steady_clock::now();
+    if (state->looks == 0) state->start = now;
+    state->idler.rest(comm_.world().engine->progress(), false);
+    if (++state->looks % between_checks != 0) return;
+    std::string why;
+    if (const int lost = comm_.queue().find_lost(why); lost >= 0) throw Error(Errc::peer_lost, why, lost);
+    if (std::chrono::duration<double>(now - state->start).count() > limit) throw Error(Errc::timeout, fmt::format("waited {:g} s for {}", limit, what));
+  };
+}
+
+void DeviceSide::wait_for(const device::Event& event, const Call& call, double limit, bool watch_nccl) {
+  const device::Between look_around = patience("the GPU", limit);
+  for (unsigned looks = 1; !event.reached(); ++looks) {
+    look_around();
+    constexpr unsigned between_checks = 64;
+    if (watch_nccl && looks % between_checks == 0) require_untroubled(call);
+  }
+}
+
+// -- Through host memory.
+
+void DeviceSide::stage(const Plan& plan, const Args& args, const CallOptions& o, const Extents& e, const Places& p) {
+  if (!p.any_on_device()) return plan.run(*plan.group, args, plan);
+  const cuda::Table& cuda = runtime_->cuda;
+  if (device_ < 0) device_ = p.device;
+  require_same_device(plan.call, p.device);
+  const device::Current current(cuda, device_);
+  const cuda::Stream stream = stream_of(o);
+  if (o.stream.given && is_capturing(stream))
+    comm_.refuse(plan.call.coll, fmt::format("the stream is being captured, and this call passes through host memory ({})", describe()));
+  const double limit = o.timeout_s > 0 ? o.timeout_s : comm_.world().config.timeout_s;
+  if (!pinned_) pinned_.emplace(cuda), copied_.emplace(cuda);
+  if (copying_) wait_for(*copied_, plan.call, limit, false);
+  copying_ = false;
+  constexpr std::uint64_t alignment = 256;
+  const std::uint64_t recv_room = p.recv_on_device ? (e.recv + alignment - 1) / alignment * alignment : 0;
+  std::byte* const room = pinned_->reserve(recv_room + (p.send_on_device ? e.send : 0));
+  const auto fetch = [&](std::byte* to, const void* from, std::uint64_t bytes) {
+    require(cuda, cuda.memcpy_async(to, from, bytes, cuda::CopyKind::device_to_host, stream), "cudaMemcpyAsync");
+    return true;
+  };
+  // In place one buffer lies in the other, here as there.
+  Args staged = args;
+  bool fetching = false;
+  const auto send_in_recv = offset_in(args.send, args.recv, e.recv), recv_in_send = offset_in(args.recv, args.send, e.send);
+  if (p.recv_on_device && !(recv_in_send && !send_in_recv)) {
+    staged.recv = room;
+    if (e.recv_read) fetching = fetch(room, args.recv, e.recv);
+  }
+  if (p.send_on_device) {
+    staged.send = send_in_recv && p.recv_on_device ? room + *send_in_recv : room + recv_room;
+    if (staged.send == room + recv_room) fetching = fetch(room + recv_room, args.send, e.send);
+    if (recv_in_send && !send_in_recv) staged.recv = room + recv_room + *recv_in_send;
+  }
+  if (fetching) {
+    copied_->record(stream);
+    wait_for(*copied_, plan.call, limit, false);
+  }
+  plan.run(*plan.group, staged, plan);
+  if (!p.recv_on_device || !e.recv_written) return;
+  require(cuda, cuda.memcpy_async(args.recv, staged.recv, e.recv, cuda::CopyKind::host_to_device, stream), "cudaMemcpyAsync");
+  copied_->record(stream);
+  copying_ = true;
+  if (o.stream.given) return;
+  wait_for(*copied_, plan.call, limit, false);
+  copying_ = false;
+}
+
+}  // namespace libcoll::detail
