@@ -34,7 +34,7 @@ std::string text_of(const Links& l) {
 
 class Finder {
  public:
-  explicit Finder(std::span<const Machine> machines) : machines_(machines) {}
+  Finder(std::span<const Machine> machines, const GpuNamer& name) : machines_(machines), name_(name) {}
 
   Islands run() {
     number_gpus();
@@ -58,7 +58,7 @@ class Finder {
   GpuRef ref(int g) const { return out_.gpus[static_cast<std::size_t>(g)]; }
   const Machine& machine_of(int g) const { return machines_[static_cast<std::size_t>(ref(g).host)]; }
   const Node& node_of(int g) const { return machine_of(g).nodes[static_cast<std::size_t>(ref(g).node)]; }
-  std::string name(int g) const { return gpu_name(machines_, ref(g)); }
+  std::string name(int g) const { return name_ ? name_(ref(g)) : gpu_name(machines_, ref(g)); }
   void report(std::string text) { out_.reports.push_back(std::move(text)); }
 
   void number_gpus() {
@@ -252,6 +252,7 @@ class Finder {
   }
 
   std::span<const Machine> machines_;
+  const GpuNamer& name_;
   Islands out_;
   std::map<std::pair<int, int>, int> number_;    // (host, node) -> GPU
   std::map<std::pair<int, int>, Links> direct_;  // by GPUs, lower first
@@ -266,7 +267,7 @@ int Islands::island_of(int gpu) const {
   return -1;
 }
 
-Islands find_islands(std::span<const Machine> machines) { return Finder(machines).run(); }
+Islands find_islands(std::span<const Machine> machines, const GpuNamer& name) { return Finder(machines, name).run(); }
 
 std::string host_name(std::span<const Machine> machines, int host) {
   const std::string& given = machines[static_cast<std::size_t>(host)].host;

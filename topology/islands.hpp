@@ -1,6 +1,7 @@
 // Islands: GPUs that reach each other through NVLink (or xGMI) alone, and what joins the islands. Pure.
 #pragma once
 
+#include <functional>
 #include <span>
 #include <string>
 #include <vector>
@@ -39,7 +40,9 @@ struct Islands {
 // Joined are GPUs of one host with a direct link or both at NVSwitches, and GPUs at NVSwitches of
 // several hosts whose fabric tuples are equal and healthy. A complete and balanced component of that
 // graph is an island. Others are parted into the best equal cliques, the links left over being bridges.
-Islands find_islands(std::span<const Machine>);
+// `name` says what the reports call a GPU; gpu_name where there is none.
+using GpuNamer = std::function<std::string(GpuRef)>;
+Islands find_islands(std::span<const Machine>, const GpuNamer& name = {});
 
 // "GPU 3", or "host-a GPU 3" where there are several machines.
 std::string gpu_name(std::span<const Machine>, GpuRef);

@@ -44,6 +44,7 @@ struct Node {
   int links_elsewhere = 0;     // gpu: NVLinks to devices that the source does not show
   NvlinkFabric fabric = {};    // gpu
   std::string uuid = {};       // gpu: the same in every container; empty = unknown
+  bool is_mig = false;         // gpu: parted into slices, which do without NVLink
 
   friend bool operator==(const Node&, const Node&) = default;
 };

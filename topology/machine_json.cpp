@@ -26,6 +26,7 @@ json node_to_json(const Node& n) {
   if (n.functions != 1) j["functions"] = n.functions;
   if (n.links_elsewhere != 0) j["links_elsewhere"] = n.links_elsewhere;
   if (!n.uuid.empty()) j["uuid"] = n.uuid;
+  if (n.is_mig) j["mig"] = true;
   if (!n.fabric.cluster.empty())
     j["fabric"] = {
         {"cluster", n.fabric.cluster}, {"clique", n.fabric.clique}, {"healthy", n.fabric.is_healthy}};
@@ -61,6 +62,7 @@ void read_device_members(const json& j, Node& n) {
   if (j.contains("links_elsewhere"))
     n.links_elsewhere = static_cast<int>(int_member(j, "links_elsewhere", 0, max_links));
   if (j.contains("uuid")) n.uuid = string_member(j, "uuid", 96);
+  if (j.contains("mig")) n.is_mig = bool_member(j, "mig");
   if (!j.contains("fabric")) return;
   const json& f = member(j, "fabric");
   n.fabric = {.cluster = string_member(f, "cluster", 256),

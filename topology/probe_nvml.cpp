@@ -110,6 +110,7 @@ class Joiner {
       if (are_all) to.os_index = from.index;
       to.name = from.name;
       to.uuid = from.uuid;
+      to.is_mig = from.is_mig;
       if (!from.is_mig) to.fabric = from.fabric;
     }
   }

@@ -10,27 +10,6 @@
 namespace libcoll::topo {
 namespace {
 
-// By node: how far it is from the GPU.
-std::vector<PathClass> paths_from(const Machine& m, int gpu) {
-  std::vector<PathClass> paths(m.nodes.size(), PathClass::unknown);
-  for (const Edge& e : m.edges)
-    if (e.kind == EdgeKind::pcie && (e.a == gpu || e.b == gpu))
-      paths[static_cast<std::size_t>(e.a + e.b - gpu)] = e.path;
-  return paths;
-}
-
-// Nodes of the NICs worth using.
-std::vector<int> usable_nics(const Machine& m) {
-  std::uint64_t fastest = 0;
-  for (const Node& n : m.nodes)
-    if (n.kind == NodeKind::nic) fastest = std::max(fastest, n.mb_per_s);
-  std::vector<int> nics;
-  for (std::size_t i = 0; i < m.nodes.size(); ++i)
-    if (const Node& n = m.nodes[i]; n.kind == NodeKind::nic && (n.mb_per_s == 0 || n.mb_per_s * 2 >= fastest))
-      nics.push_back(static_cast<int>(i));
-  return nics;
-}
-
 std::vector<NicChoice> choose_nics(std::span<const Machine> machines, const Islands& islands) {
   std::map<std::pair<int, int>, int> taken;  // (host, NIC) -> GPUs
   std::vector<std::vector<int>> nics;        // by host
@@ -97,6 +76,25 @@ void report_nics(std::span<const Machine> machines, Rails& rails) {
 }
 
 }  // namespace
+
+std::vector<PathClass> paths_from(const Machine& m, int gpu) {
+  std::vector<PathClass> paths(m.nodes.size(), PathClass::unknown);
+  for (const Edge& e : m.edges)
+    if (e.kind == EdgeKind::pcie && (e.a == gpu || e.b == gpu))
+      paths[static_cast<std::size_t>(e.a + e.b - gpu)] = e.path;
+  return paths;
+}
+
+std::vector<int> usable_nics(const Machine& m) {
+  std::uint64_t fastest = 0;
+  for (const Node& n : m.nodes)
+    if (n.kind == NodeKind::nic) fastest = std::max(fastest, n.mb_per_s);
+  std::vector<int> nics;
+  for (std::size_t i = 0; i < m.nodes.size(); ++i)
+    if (const Node& n = m.nodes[i]; n.kind == NodeKind::nic && (n.mb_per_s == 0 || n.mb_per_s * 2 >= fastest))
+      nics.push_back(static_cast<int>(i));
+  return nics;
+}
 
 Rails find_rails(std::span<const Machine> machines, const Islands& islands) {
   Rails rails;

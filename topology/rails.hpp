@@ -31,4 +31,7 @@ struct Rails {
 // have equal rails.
 Rails find_rails(std::span<const Machine>, const Islands&);
 
+std::vector<int> usable_nics(const Machine&);                       // nodes of the NICs worth using
+std::vector<PathClass> paths_from(const Machine&, int gpu);         // by node: how far it is from the GPU
+
 }  // namespace libcoll::topo
