@@ -72,7 +72,7 @@ class Job {
     static std::atomic<int> next{0};
     file_ = std::filesystem::temp_directory_path() / ("libcoll-double-" + std::to_string(getpid()) + "-" + std::to_string(next++) + ".json");
     std::ofstream out(file_);
-    out << R"({"size":)" << launch_.ranks << R"(,"levels":[{"level":"host","groups":[)";
+    out << R"({"libcoll_hierarchy":1,"size":)" << launch_.ranks << R"(,"levels":[{"level":"host","groups":[)";
     for (std::size_t h = 0, r = 0; h < hosts_.size(); ++h) {
       out << (h == 0 ? "" : ",") << R"({"ranks":[)";
       for (int i = 0; i < hosts_[h]; ++i) out << (i == 0 ? "" : ",") << r++;
