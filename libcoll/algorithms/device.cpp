@@ -83,8 +83,15 @@ std::string refuses_over_islands(const Problem& p, const DeviceRecipe& r) {
 
 bool reduces(Coll c) { return c == Coll::reduce || c == Coll::allreduce || c == Coll::reduce_scatter || c == Coll::reduce_scatter_block; }
 
-constexpr std::int64_t chunk_sizes[] = {1 << 16, 1 << 18, 1 << 20, 1 << 22};
+constexpr std::int64_t chunk_sizes[] = {1 << 16, 1 << 18, 1 << 20, 1 << 22, 1 << 24};
 constexpr std::int64_t chunks_worth = 2;  // fewer overlap nothing
+constexpr std::int64_t most_copies = 1 << 14;  // chunks of blocks are copied, every block of every chunk by a step of its own
+
+bool worth_cutting(const Problem& p, std::int64_t chunk) {
+  if (p.coll == Coll::alltoall || chunk * chunks_worth > p.count) return false;
+  const bool blocks = p.coll == Coll::allgather || p.coll == Coll::reduce_scatter_block;
+  return !blocks || (p.count + chunk - 1) / chunk * p.size <= most_copies;
+}
 
 }  // namespace
 
@@ -196,9 +203,9 @@ std::vector<DeviceRecipe> device_candidates(const Problem& p, const DeviceGroups
   };
   add({});
   for (const bool sliced : {true, false})
-    if (add({.over_islands = true, .sliced = sliced}) && p.coll != Coll::alltoall)
+    if (add({.over_islands = true, .sliced = sliced}))
       for (const std::int64_t chunk : chunk_sizes)
-        if (chunk * chunks_worth <= p.count) out.push_back({true, chunk, sliced});
+        if (worth_cutting(p, chunk)) out.push_back({true, chunk, sliced});
   return out;
 }
 
