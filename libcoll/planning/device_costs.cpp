@@ -129,8 +129,9 @@ Phases vector_phases(const Problem& p, const Model& m, const DeviceRecipe& r, do
   return {root + m.native(p.coll == Coll::bcast ? Coll::allgather : Coll::reduce_scatter, m.island(), bytes), m.native(p.coll, m.rail(), part)};
 }
 
-Phases block_phases(const Problem& p, const DeviceGroups& groups, const Model& m, double block, bool whole) {
+Phases block_phases(const Problem& p, const DeviceGroups& groups, const Model& m, const DeviceRecipe& r, double block, bool whole) {
   const auto order = algo::block_order(groups.islands);
+  if (!r.sliced) return {m.native(p.coll, m.island(), m.members * block), m.native(p.coll, m.rail(), m.ranks * block)};
   Phases out{m.native(p.coll, m.island(), m.ranks * block), m.native(p.coll, m.rail(), m.islands * block)};
   if (whole && order == algo::BlockOrder::by_rail) return out;
   if (whole && order == algo::BlockOrder::by_island) out.inside += (m.islands - 1) * m.c.call_us;
@@ -180,7 +181,7 @@ double predict_device_us(const Problem& p, const DeviceGroups& groups, const Dev
   Phases one;
   if (one_vector(p.coll)) one = vector_phases(p, m, r, bytes);
   else if (p.coll == Coll::alltoall) one = alltoall_phases(groups, m, bytes);
-  else one = block_phases(p, groups, m, bytes, chunks == 1);
+  else one = block_phases(p, groups, m, r, bytes, chunks == 1);
   return us + one.inside + one.across + (chunks - 1) * std::max(one.inside, one.across);
 }
 

@@ -48,7 +48,10 @@ TEST(DeviceChoice, UnequalIslandsTakePlainNccl) {
 }
 
 TEST(DeviceChoice, SmallAllreducesTakePlainNccl) {
-  for (const int islands : {3, 16, 128}) EXPECT_TRUE(plain(choices(Coll::allreduce, equal_islands(islands, 8, Placement::blocks), small).at(0))) << islands;
+  for (const int islands : {3, 16, 128})
+    for (const int members : {4, 8, 72})
+      for (const std::int64_t count : {small, std::int64_t{256}})
+        EXPECT_TRUE(plain(choices(Coll::allreduce, equal_islands(islands, members, Placement::blocks), count).at(0))) << islands << " of " << members;
 }
 
 TEST(DeviceChoice, TwoIslandsTakePlainNccl) {

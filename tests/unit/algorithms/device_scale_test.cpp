@@ -25,7 +25,7 @@ struct Shape {
   int size() const { return islands * ranks; }
 };
 void PrintTo(const Shape& s, std::ostream* out) { *out << s.name; }
-constexpr Shape islands_of_72{"18_islands_of_72", 18, 72}, nodes_of_4{"3400_nodes_of_4", 3400, 4}, fewer_nodes_of_4{"401_nodes_of_4", 401, 4};
+constexpr Shape islands_of_72{"18_islands_of_72", 18, 72}, nodes_of_4{"3400_nodes_of_4", 3400, 4}, fewer_nodes_of_4{"201_nodes_of_4", 201, 4};
 
 constexpr Coll collectives[] = {Coll::allreduce, Coll::allgather, Coll::reduce_scatter_block, Coll::bcast, Coll::reduce, Coll::alltoall};
 constexpr std::uint32_t element_bytes = 4;
@@ -84,8 +84,9 @@ std::string prove_on(const Shape& shape, Coll coll, std::int64_t count, const De
 TEST(DeviceScaleProofs, AllRanksOf18IslandsOf72) {
   for (const Coll coll : collectives) {
     const std::int64_t count = is_vector(coll) ? 100'001 : 1;
-    EXPECT_EQ(prove_on(islands_of_72, coll, count, {}), "");
     EXPECT_EQ(prove_on(islands_of_72, coll, count, {.over_islands = true}), "");
+    if (coll == Coll::alltoall) continue;  // 3.4 million steps: once is enough
+    EXPECT_EQ(prove_on(islands_of_72, coll, count, {}), "");
     if (!is_vector(coll)) continue;
     EXPECT_EQ(prove_on(islands_of_72, coll, count, {true, 20'000}), "");
   }
@@ -97,12 +98,15 @@ TEST(DeviceScaleProofs, VectorsOn3400Nodes) {
     EXPECT_EQ(prove_on(nodes_of_4, coll, 10'001, {.over_islands = true}), "");
     EXPECT_EQ(prove_on(nodes_of_4, coll, 10'001, {true, 5'000}), "");
   }
-  for (const Coll coll : {Coll::bcast, Coll::reduce}) EXPECT_EQ(prove_on(nodes_of_4, coll, 10'001, {.over_islands = true, .sliced = false}), "");
+  for (const Coll coll : {Coll::allreduce, Coll::bcast, Coll::reduce}) EXPECT_EQ(prove_on(nodes_of_4, coll, 10'001, {.over_islands = true, .sliced = false}), "");
 }
 
 // Blocks of all ranks are the number of ranks squared: all of them on fewer nodes of the same kind.
-TEST(DeviceScaleProofs, BlocksOn401Nodes) {
-  for (const Coll coll : {Coll::allgather, Coll::reduce_scatter_block}) EXPECT_EQ(prove_on(fewer_nodes_of_4, coll, 1, {.over_islands = true}), "");
+TEST(DeviceScaleProofs, BlocksOn201Nodes) {
+  for (const Coll coll : {Coll::allgather, Coll::reduce_scatter_block}) {
+    EXPECT_EQ(prove_on(fewer_nodes_of_4, coll, 1, {.over_islands = true}), "");
+    EXPECT_EQ(prove_on(fewer_nodes_of_4, coll, 1, {.over_islands = true, .sliced = false}), "");
+  }
 }
 
 // What rank r does with `other`: messages to it or from it, or natives of a group that holds both.
