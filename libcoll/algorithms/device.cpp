@@ -65,15 +65,13 @@ std::string refuses_islands(const Problem& p, const Islands& islands) {
 
 // Whether the collective can go over islands, and be cut so.
 std::string refuses_over_islands(const Problem& p, const DeviceRecipe& r) {
-  const bool leaders = p.coll == Coll::bcast || p.coll == Coll::reduce;
-  if (!r.sliced && !leaders) return fmt::format("slices=1 is for bcast and reduce, not for {}", detail::name_of(p.coll));
   switch (p.coll) {
     case Coll::bcast:
     case Coll::reduce:
-    case Coll::allreduce:
+    case Coll::allreduce: return {};
     case Coll::allgather:
-    case Coll::reduce_scatter_block: return {};
-    case Coll::alltoall: return r.chunk == 0 ? "" : "an alltoall is not cut into chunks";
+    case Coll::reduce_scatter_block: return r.sliced || r.chunk == 0 ? "" : "blocks that are not sliced are not cut into chunks either";
+    case Coll::alltoall: return r.chunk == 0 && r.sliced ? "" : "an alltoall is not cut into chunks, nor otherwise than by rails";
     case Coll::barrier: return "a barrier is one small operation over everyone: parts of it would cost more";
     case Coll::reduce_scatter:
     case Coll::allgatherv: return "blocks of unequal length would be an NCCL call each in every part: they go over everyone at once";
@@ -81,10 +79,17 @@ std::string refuses_over_islands(const Problem& p, const DeviceRecipe& r) {
   }
 }
 
+bool has_blocks(Coll c) { return c == Coll::allgather || c == Coll::reduce_scatter_block; }
 bool reduces(Coll c) { return c == Coll::reduce || c == Coll::allreduce || c == Coll::reduce_scatter || c == Coll::reduce_scatter_block; }
 
-constexpr std::int64_t chunk_sizes[] = {1 << 16, 1 << 18, 1 << 20, 1 << 22};
+constexpr std::int64_t chunk_sizes[] = {1 << 16, 1 << 18, 1 << 20, 1 << 22, 1 << 24};
 constexpr std::int64_t chunks_worth = 2;  // fewer overlap nothing
+constexpr std::int64_t most_copies = 1 << 14;  // chunks of blocks are copied, every block of every chunk by a step of its own
+
+bool worth_cutting(const Problem& p, std::int64_t chunk) {
+  if (p.coll == Coll::alltoall || chunk * chunks_worth > p.count) return false;
+  return !has_blocks(p.coll) || (p.count + chunk - 1) / chunk * p.size <= most_copies;
+}
 
 }  // namespace
 
@@ -165,6 +170,7 @@ std::string refuses_device(const Problem& p, const DeviceGroups& groups, const D
   if (!r.over_islands) return {};
   if (std::string why = refuses_over_islands(p, r); !why.empty()) return why;
   if (std::string why = refuses_islands(p, groups.islands); !why.empty()) return why;
+  if (has_blocks(p.coll) && !r.sliced && block_order(groups.islands) != BlockOrder::by_island) return "slices=1 needs islands whose ranks follow each other";
   if (groups.rails != device_groups(groups.islands).rails) return "rails do not join the r-th members of all islands";
   if (p.groups != device_group_list(p.size, groups)) return "the problem's groups are not those of the islands and rails";
   return {};
@@ -182,7 +188,7 @@ Schedule build_device(const Problem& p, const DeviceGroups& groups, const Device
   const Site site{b, room, p, recipe};
   const DevicePlace place(p, groups, rank);
   if (p.coll == Coll::alltoall) build_device_alltoall(site, place);
-  else if (p.coll == Coll::allgather || p.coll == Coll::reduce_scatter_block) build_device_blocks(site, place);
+  else if (has_blocks(p.coll)) build_device_blocks(site, place, r.sliced);
   else build_device_vector(site, place, r.sliced);
   return b.take();
 }
@@ -195,10 +201,13 @@ std::vector<DeviceRecipe> device_candidates(const Problem& p, const DeviceGroups
     return fine;
   };
   add({});
-  for (const bool sliced : {true, false})
-    if (add({.over_islands = true, .sliced = sliced}) && p.coll != Coll::alltoall)
+  for (const bool sliced : {true, false}) {
+    // NCCL's trees and switches are hierarchical themselves: two calls for a small allreduce gain nothing, and for a large one lose.
+    if (p.coll == Coll::allreduce && !sliced) continue;
+    if (add({.over_islands = true, .sliced = sliced}))
       for (const std::int64_t chunk : chunk_sizes)
-        if (chunk * chunks_worth <= p.count) out.push_back({true, chunk, sliced});
+        if (worth_cutting(p, chunk) && (sliced || !has_blocks(p.coll))) out.push_back({true, chunk, sliced});
+  }
   return out;
 }
 

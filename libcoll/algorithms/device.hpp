@@ -30,7 +30,9 @@ std::vector<std::vector<int>> device_group_list(int size, const DeviceGroups&);
 struct DeviceRecipe {
   bool over_islands = false;
   std::int64_t chunk = 0;  // elements (of every block, where there are blocks) per pipelined chunk; 0: the whole at once
-  bool sliced = true;      // bcast, reduce: false ("slices=1"): one rank of each island alone talks to other islands
+  // What crosses between islands is cut among their members: each card carries its part. false ("slices=1"): fewer calls,
+  // but every card that is used carries all; for small operations.
+  bool sliced = true;
   friend bool operator==(const DeviceRecipe&, const DeviceRecipe&) = default;
 };
 // Errors name the part that is wrong.

@@ -9,6 +9,8 @@
 // alltoall              Idea: what goes to a rank of another island goes first to the own island's member on that rank's
 //                       rail, which sends each island all that its members have for the rank, in one message.
 //                       R - 1 messages of g blocks cross the network per rank, instead of g (R - 1) of one.
+// Slices=1: allgather in the island, then of whole islands along every rail (reduce_scatter_block: the reverse). Two calls on
+// the callers' buffers, but every card carries g times as much: for small blocks. Only where each island's blocks follow each other.
 // A native of an island wants the parts of its members one after the other, by rails. Where ranks are dealt round robin the
 // callers' blocks lie so; where each island's blocks follow each other they do so island by island: R natives, no copies;
 // else, and in chunks of blocks, blocks are copied.
@@ -119,6 +121,23 @@ void build_allgather(const Blocks& b) {
   });
 }
 
+// -- Slices=1.
+
+void build_unsliced(const Blocks& b) {
+  const std::int64_t n = b.n(), island = b.here.members() * n;
+  if (n == 0) return;
+  const Range home = b.block(b.here.rail.me, 0, 0, island), all = b.block(0, 0, 0, b.here.many() * island);
+  const auto members = b.island_parts(n), islands = equal_parts(b.here.many(), island);
+  if (b.scatters) {
+    const Range sum = b.s.b.scratch(island);
+    b.s.b.native(Coll::reduce_scatter, b.here.rail_group, 0, sum, all, islands);
+    b.in_island(Coll::reduce_scatter, {Space::recv, 0, 0, n}, sum, members);
+  } else {
+    b.in_island(Coll::allgatherv, home, operand(b.s.p, b.s.rank(), 0, n), members);
+    b.s.b.native(Coll::allgatherv, b.here.rail_group, 0, all, home, islands);
+  }
+}
+
 }  // namespace
 
 BlockOrder block_order(const std::vector<std::vector<int>>& islands) {
@@ -140,9 +159,10 @@ DevicePlace::DevicePlace(const Problem& p, const DeviceGroups& groups, int rank)
   rail_group = p.group_with(rail.ranks);
 }
 
-void build_device_blocks(Site s, const DevicePlace& here) {
+void build_device_blocks(Site s, const DevicePlace& here, bool sliced) {
   const Blocks blocks{s, here, block_order(here.islands), s.p.coll == Coll::reduce_scatter_block};
-  if (blocks.scatters) build_reduce_scatter(blocks);
+  if (!sliced) build_unsliced(blocks);
+  else if (blocks.scatters) build_reduce_scatter(blocks);
   else build_allgather(blocks);
 }
 

@@ -28,7 +28,7 @@ BlockOrder block_order(const std::vector<std::vector<int>>& islands);
 // What build_device takes apart: flat forms; whole vectors over islands; blocks over islands.
 void build_device_flat(Builder&, const Problem&);
 void build_device_vector(Site, const DevicePlace&, bool sliced);
-void build_device_blocks(Site, const DevicePlace&);
+void build_device_blocks(Site, const DevicePlace&, bool sliced);
 // By messages, since NCCL has no alltoall in the versions that libcoll takes.
 void build_device_alltoall(Site, const DevicePlace&);
 

@@ -4,7 +4,8 @@
 // allreduce  Idea: reduce_scatter in the island, allreduce of each part along its rail, allgather in the island.
 //            Invariant: after the first phase member j of an island has part j of the island's sum; after the second, of all.
 //            2 (g - 1) + 2 (R - 1) ring steps instead of 2 (g R - 1); per rank 2 (R - 1)/R m/g elements cross the network,
-//            the lower bound for g cards an island.
+//            the lower bound for g cards an island. Slices=1: allreduce in the island, then along every rail: two calls
+//            instead of three, but every card carries m elements.
 // bcast      Sliced: the root scatters over its island by messages, parts go along the rails, islands collect.
 //            Slices=1: along the root's rail, then in each island: two calls, but m elements by one card.
 // reduce     The mirror of bcast.
@@ -115,6 +116,13 @@ std::vector<Phase> reduce_phases(const Vector& v, Sums& sums) {
 
 // -- Slices=1.
 
+void allreduce_twice(const Vector& v) {
+  pipeline(v.s, v.s.p.count, 1, {
+    [&](std::int64_t from, std::int64_t count) { v.in_island(Coll::allreduce, 0, result(from, count), v.operand_of(from, count)); },
+    [&](std::int64_t from, std::int64_t count) { v.along_rail(Coll::allreduce, 0, result(from, count), result(from, count)); },
+  });
+}
+
 void bcast_by_leaders(const Vector& v, std::int64_t begin, std::int64_t count) {
   pipeline(v.s, count, 0, {
     [&](std::int64_t from, std::int64_t many) {
@@ -149,7 +157,9 @@ void build_device_vector(Site s, const DevicePlace& here, bool sliced) {
   if (sliced) recipe.chunk = (recipe.chunk + g - 1) / g * g;
   const Vector v({s.b, s.room, s.p, recipe}, here);
   Sums sums(v, true);
-  if (s.p.coll == Coll::allreduce) {
+  if (s.p.coll == Coll::allreduce && !sliced) {
+    allreduce_twice(v);
+  } else if (s.p.coll == Coll::allreduce) {
     if (tail > 0) s.b.native(Coll::allreduce, everyone_group, 0, result(bulk, tail), v.operand_of(bulk, tail));
     pipeline(v.s, bulk, 1, allreduce_phases(v));
   } else if (s.p.coll == Coll::bcast) {

@@ -29,8 +29,11 @@ constexpr Coll over_islands[] = {Coll::bcast, Coll::reduce, Coll::allreduce, Col
 bool rooted(Coll c) {
   return c == Coll::bcast || c == Coll::reduce || c == Coll::gather || c == Coll::gatherv || c == Coll::scatter || c == Coll::scatterv;
 }
+bool is_vector(Coll c) { return c == Coll::bcast || c == Coll::reduce || c == Coll::allreduce; }
 bool has_chunks(Coll c) { return c != Coll::alltoall; }
-bool has_leaders(Coll c) { return c == Coll::bcast || c == Coll::reduce; }
+bool has_slices(Coll c, Placement placement) {
+  return c == Coll::bcast || c == Coll::reduce || c == Coll::allreduce || (placement == Placement::blocks && c != Coll::alltoall);
+}
 
 std::vector<int> roots_of(Coll c, int size) {
   if (!rooted(c)) return {0};
@@ -79,7 +82,7 @@ class OverIslands : public testing::TestWithParam<Coll> {};
 
 // Counts below, at and above what an island divides.
 TEST_P(OverIslands, EqualIslandsOfAllShapes) {
-  const bool vector = GetParam() == Coll::bcast || GetParam() == Coll::reduce || GetParam() == Coll::allreduce;
+  const bool vector = is_vector(GetParam());
   int proofs = 0;
   for (const int members : {2, 3, 4, 8})
     for (int many = 2; many <= 9; ++many)
@@ -98,8 +101,8 @@ TEST_P(OverIslands, EqualIslandsOfAllShapes) {
               ++proofs;
               if (!has_chunks(GetParam())) continue;
               ASSERT_EQ(prove_device(p, groups, {.over_islands = true, .chunk = chunk}, size <= 24), "");
-              if (!has_leaders(GetParam())) continue;
-              ASSERT_EQ(prove_device(p, groups, {.over_islands = true, .chunk = k == 0 ? 0 : chunk, .sliced = false}), "");
+              if (!has_slices(GetParam(), placement)) continue;
+              ASSERT_EQ(prove_device(p, groups, {.over_islands = true, .chunk = vector && in_place ? chunk : 0, .sliced = false}, size <= 24), "");
             }
       }
   EXPECT_GE(proofs, 400);
@@ -120,6 +123,7 @@ TEST(DevicesOverIslands, AllRoots) {
 
 TEST_P(OverIslands, Random) {
   test::Random random(static_cast<std::uint64_t>(GetParam()) + 77);
+  const bool vector = is_vector(GetParam());
   for (int i = 0; i < 300 * test_scale(); ++i) {
     const int members = between(random, 2, 6), many = between(random, 2, 6), size = members * many;
     static constexpr int counts[] = {0, 1, 2, 3, 7, 16, 61, 1000, 40'000, 123'456'789};
@@ -127,8 +131,9 @@ TEST_P(OverIslands, Random) {
     p.in_place = between(random, 0, 1) == 0;
     DeviceRecipe r{.over_islands = true};
     if (has_chunks(GetParam()) && between(random, 0, 1) == 0) r.chunk = std::max<std::int64_t>(1, p.count / between(random, 1, 9));
-    if (has_leaders(GetParam())) r.sliced = between(random, 0, 1) == 0;
     const auto placement = static_cast<Placement>(between(random, 0, 2));
+    if (has_slices(GetParam(), placement)) r.sliced = between(random, 0, 1) == 0;
+    if (!r.sliced && !vector) r.chunk = 0;
     ASSERT_EQ(prove_device(p, equal_islands(many, members, placement, static_cast<std::uint64_t>(i)), r), "") << "case " << i;
   }
 }
@@ -170,8 +175,7 @@ TEST(DevicesOverIslands, CrossTheNetworkOnce) {
             if (step.kind == sched::Kind::send && island_of[static_cast<std::size_t>(step.peer)] != island_of[static_cast<std::size_t>(s.rank)]) crossing += step.from.count;
             if (step.kind == sched::Kind::native && step.group > many) crossing += std::max(step.to.count, step.from.count);
           }
-          const bool vector = coll == Coll::allreduce || coll == Coll::bcast || coll == Coll::reduce;
-          const std::int64_t least = vector ? n / members : coll == Coll::alltoall ? n * members * (many - 1) : n * many;
+          const std::int64_t least = is_vector(coll) ? n / members : coll == Coll::alltoall ? n * members * (many - 1) : n * many;
           EXPECT_EQ(crossing, least) << detail::name_of(coll) << ", rank " << s.rank << ", chunk " << chunk;
         }
       }
@@ -237,7 +241,9 @@ TEST(DeviceRefusals, SayWhy) {
   EXPECT_THAT(why(Coll::allgatherv, over, groups), HasSubstr("unequal length"));
   EXPECT_THAT(why(Coll::gather, over, groups), HasSubstr("directly between their owners"));
   EXPECT_THAT(why(Coll::alltoall, {true, 4}, groups), HasSubstr("not cut into chunks"));
-  EXPECT_THAT(why(Coll::allreduce, {.over_islands = true, .sliced = false}, groups), HasSubstr("slices=1 is for bcast and reduce, not for allreduce"));
+  EXPECT_THAT(why(Coll::alltoall, {.over_islands = true, .sliced = false}, groups), HasSubstr("nor otherwise than by rails"));
+  EXPECT_THAT(why(Coll::allgather, {true, 5, false}, groups), HasSubstr("not sliced are not cut"));
+  EXPECT_THAT(why(Coll::allgather, {true, 0, false}, equal_islands(2, 3, Placement::round_robin)), HasSubstr("ranks follow each other"));
   EXPECT_THAT(why(Coll::allreduce, {false, 4}, groups), HasSubstr("over islands"));
   EXPECT_THAT(why(Coll::allreduce, {true, -1}, groups), HasSubstr("chunk is -1"));
 }
