@@ -137,6 +137,7 @@ class CommImpl {
   std::vector<sched::Problem::LevelView> levels_;
   std::unique_ptr<exec::Queue, exec::Queue::Disown> queue_;
   PlanCache plans_;
+  PlanCache own_plans_{1u << 31};               // of the library's exchanges, which happen between the finding of a plan and its run
   const PlanCache* to_start_ = &plans_;  // or an empty cache, where buffers have to be looked at
   std::unique_ptr<DeviceSide> devices_;
   const char* last_way_ = "";         // of a plan that lives at least until the next call

@@ -215,10 +215,10 @@ void CommImpl::allreduce_bits(std::uint8_t bits, std::uint8_t& all) {
 
 // Of the library's own exchanges.
 const Plan& CommImpl::own_plan(const Call& call) {
-  if (const Plan* known = plans_.find(call)) return *known;
-  if (local()) return plans_.insert(native_plan(call));
+  if (const Plan* known = own_plans_.find(call)) return *known;
+  if (local()) return own_plans_.insert(native_plan(call));
   auto program = make_program(call, {});
-  return plans_.insert(program_plan(call, *program), program);
+  return own_plans_.insert(program_plan(call, *program), program);
 }
 
 // LIBCOLL_CHECK: the odd ones are those that differ from the most frequent call.

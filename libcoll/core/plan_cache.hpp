@@ -11,6 +11,8 @@ namespace libcoll::detail {
 
 class PlanCache {
  public:
+  // `numbers`: plans are numbered from there on. Caches of one communicator must not number alike.
+  explicit PlanCache(std::uint32_t numbers = 0) : made_(numbers) {}
   const Plan* find(const Call& call) const noexcept {
     const CallWords k = words_of(call);
     const Plan& p = plans_[index(k)];
@@ -38,7 +40,7 @@ class PlanCache {
     return ((k.w[0] << 8 ^ k.w[1] ^ k.w[2]) * 0x9e3779b97f4a7c15u) >> (64 - bits);
   }
   std::array<Plan, std::size_t{1} << bits> plans_{};
-  std::uint32_t made_ = 0;
+  std::uint32_t made_;
   std::unique_ptr<Programs> programs_;  // where schedules are needed at all
 };
 

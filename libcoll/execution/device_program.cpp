@@ -25,24 +25,25 @@ using Op = DeviceProgram::Op;
 bool is_message(Kind k) { return k == Kind::send || k == Kind::recv; }
 
 // Which operation a step belongs to. Messages that do not wait for each other are one NCCL group: that is how they get
-// by without an order between them.
+// by without an order between them. So are natives of one group of ranks that follow each other: one launch.
 class Sorter {
  public:
   Sorter(DeviceProgram& p, const DeviceSite& site) : p_(p), site_(site) {}
 
   void add(std::uint32_t i) {
     const Step& s = p_.schedule.steps[i];
-    const bool message = is_message(s.kind);
-    if (!message || open_ < 0 || waits_since_open(s)) {
-      if (s.kind != Kind::copy) open_ = message ? static_cast<std::int64_t>(p_.ops.size()) : -1;
+    if (!joins_open(s)) {
+      // Copies are no launches of NCCL: what follows them may still join what came before.
+      if (s.kind != Kind::copy) open_ = static_cast<std::int64_t>(p_.ops.size());
       Op op;
-      op.kind = message ? Kind::send : s.kind;
+      op.kind = is_message(s.kind) ? Kind::send : s.kind;
       if (s.kind == Kind::native) op.lane = site_.groups[static_cast<std::size_t>(s.group)].lane;
       p_.ops.push_back(std::move(op));
+      op_of_.push_back(static_cast<std::uint32_t>(p_.ops.size() - 1));
+    } else {
+      op_of_.push_back(static_cast<std::uint32_t>(open_));
     }
-    const auto mine = message ? static_cast<std::uint32_t>(open_) : static_cast<std::uint32_t>(p_.ops.size() - 1);
-    op_of_.push_back(mine);
-    Op& op = p_.ops[mine];
+    Op& op = p_.ops[op_of_.back()];
     op.steps.push_back(i);
     for (std::uint32_t k = 0; k < s.many_after; ++k) {
       const std::uint32_t before = op_of_[p_.schedule.after[s.first_after + k]];
@@ -51,15 +52,19 @@ class Sorter {
   }
 
  private:
-  bool waits_since_open(const Step& s) const {
+  bool joins_open(const Step& s) const {
+    if (open_ < 0 || s.kind == Kind::copy) return false;
+    const Op& open = p_.ops[static_cast<std::size_t>(open_)];
+    if (open.kind != (is_message(s.kind) ? Kind::send : Kind::native)) return false;
+    if (s.kind == Kind::native && p_.schedule.steps[open.steps[0]].group != s.group) return false;
     for (std::uint32_t k = 0; k < s.many_after; ++k)
-      if (op_of_[p_.schedule.after[s.first_after + k]] >= open_) return true;
-    return false;
+      if (op_of_[p_.schedule.after[s.first_after + k]] >= open_) return false;
+    return true;
   }
 
   DeviceProgram& p_;
   const DeviceSite& site_;
-  std::int64_t open_ = -1;              // the group of messages that takes more
+  std::int64_t open_ = -1;              // the last operation of NCCL
   std::vector<std::uint32_t> op_of_;    // by step
 };
 
@@ -130,49 +135,62 @@ struct Run {
     require(site.runtime.cuda, site.runtime.cuda.memcpy_async(to, from, bytes(s.to), cuda::CopyKind::device_to_device, stream), "cudaMemcpyAsync");
   }
 
-  void native(const Step& s, cuda::Stream stream) const {
-    const DeviceGroup& g = site.groups[static_cast<std::size_t>(s.group)];
-    device::Communicator& c = *g.nccl;
-    const std::span<const Part> parts(p.schedule.parts.data() + s.first, s.many);
+  void natives(const Op& o) const {
+    const Step& first = p.schedule.steps[o.steps[0]];
+    device::Communicator& c = *site.groups[static_cast<std::size_t>(first.group)].nccl;
+    const char* name = detail::name_of(first.native);
+    if (o.steps.size() == 1 && is_one_call(first)) return native(first, c, lanes[o.lane], [&](nccl::Code code) { c.settle(code, name, between); });
+    as_group(c, name, [&](const auto& say) {
+      for (const std::uint32_t i : o.steps) native(p.schedule.steps[i], c, lanes[o.lane], say);
+    });
+  }
+
+  std::span<const Part> parts_of(const Step& s) const { return {p.schedule.parts.data() + s.first, s.many}; }
+  bool is_one_call(const Step& s) const { return (s.native != Coll::reduce_scatter && s.native != Coll::allgatherv) || equal_and_packed(parts_of(s)); }
+
+  template <class Say>
+  void native(const Step& s, device::Communicator& c, cuda::Stream stream, const Say& say) const {
     const auto n = static_cast<std::size_t>(std::max(s.from.count, s.to.count));
-    const auto me = static_cast<std::size_t>(std::find(g.ranks.begin(), g.ranks.end(), p.schedule.rank) - g.ranks.begin());
     switch (s.native) {
-      case Coll::barrier: return c.settle(t.all_reduce(site.word->data(), site.word->data(), 1, nccl::Type::i32, nccl::RedOp::sum, c.get(), stream), "ncclAllReduce", between);
-      case Coll::bcast: return c.settle(t.broadcast(at(s.to), at(s.to), bytes(s.to), nccl::Type::u8, s.root, c.get(), stream), "ncclBroadcast", between);
-      case Coll::allreduce: return c.settle(t.all_reduce(at(s.from), at(s.to), n, type, op, c.get(), stream), "ncclAllReduce", between);
-      case Coll::reduce: return c.settle(t.reduce(at(s.from), at(s.to), n, type, op, s.root, c.get(), stream), "ncclReduce", between);
-      case Coll::reduce_scatter: return reduce_scatter(s, c, parts, me, stream);
-      default: return allgather(s, c, parts, me, stream);
+      case Coll::barrier: return say(t.all_reduce(site.word->data(), site.word->data(), 1, nccl::Type::i32, nccl::RedOp::sum, c.get(), stream));
+      case Coll::bcast: return say(t.broadcast(at(s.to), at(s.to), bytes(s.to), nccl::Type::u8, s.root, c.get(), stream));
+      case Coll::allreduce: return say(t.all_reduce(at(s.from), at(s.to), n, type, op, c.get(), stream));
+      case Coll::reduce: return say(t.reduce(at(s.from), at(s.to), n, type, op, s.root, c.get(), stream));
+      case Coll::reduce_scatter: return reduce_scatter(s, c, stream, say);
+      default: return allgather(s, c, stream, say);
     }
   }
 
-  void reduce_scatter(const Step& s, device::Communicator& c, std::span<const Part> parts, std::size_t me, cuda::Stream stream) const {
-    if (equal_and_packed(parts))
-      return c.settle(t.reduce_scatter(at(s.from), at(s.to), static_cast<std::size_t>(parts[0].count), type, op, c.get(), stream), "ncclReduceScatter", between);
-    as_group(c, "ncclReduce", [&](const auto& say) {
-      for (std::size_t m = 0; m < parts.size(); ++m) {
-        std::byte* mine = at(s.from) + bytes(parts[m].offset);
-        if (parts[m].count != 0) say(t.reduce(mine, m == me ? at(s.to) : mine, static_cast<std::size_t>(parts[m].count), type, op, static_cast<int>(m), c.get(), stream));
-      }
-    });
+  std::size_t place_in(const Step& s) const {
+    const std::vector<int>& ranks = site.groups[static_cast<std::size_t>(s.group)].ranks;
+    return static_cast<std::size_t>(std::find(ranks.begin(), ranks.end(), p.schedule.rank) - ranks.begin());
   }
 
-  void allgather(const Step& s, device::Communicator& c, std::span<const Part> parts, std::size_t me, cuda::Stream stream) const {
-    if (equal_and_packed(parts))
-      return c.settle(t.all_gather(at(s.from), at(s.to), bytes(parts[0].count), nccl::Type::u8, c.get(), stream), "ncclAllGather", between);
-    as_group(c, "ncclBroadcast", [&](const auto& say) {
-      for (std::size_t m = 0; m < parts.size(); ++m) {
-        std::byte* there = at(s.to) + bytes(parts[m].offset);
-        if (parts[m].count != 0) say(t.broadcast(m == me ? at(s.from) : there, there, bytes(parts[m].count), nccl::Type::u8, static_cast<int>(m), c.get(), stream));
-      }
-    });
+  template <class Say>
+  void reduce_scatter(const Step& s, device::Communicator& c, cuda::Stream stream, const Say& say) const {
+    const auto parts = parts_of(s);
+    if (is_one_call(s)) return say(t.reduce_scatter(at(s.from), at(s.to), static_cast<std::size_t>(parts[0].count), type, op, c.get(), stream));
+    for (std::size_t m = 0; m < parts.size(); ++m) {
+      std::byte* mine = at(s.from) + bytes(parts[m].offset);
+      if (parts[m].count != 0) say(t.reduce(mine, m == place_in(s) ? at(s.to) : mine, static_cast<std::size_t>(parts[m].count), type, op, static_cast<int>(m), c.get(), stream));
+    }
+  }
+
+  template <class Say>
+  void allgather(const Step& s, device::Communicator& c, cuda::Stream stream, const Say& say) const {
+    const auto parts = parts_of(s);
+    if (is_one_call(s)) return say(t.all_gather(at(s.from), at(s.to), bytes(parts[0].count), nccl::Type::u8, c.get(), stream));
+    for (std::size_t m = 0; m < parts.size(); ++m) {
+      std::byte* there = at(s.to) + bytes(parts[m].offset);
+      if (parts[m].count != 0) say(t.broadcast(m == place_in(s) ? at(s.from) : there, there, bytes(parts[m].count), nccl::Type::u8, static_cast<int>(m), c.get(), stream));
+    }
   }
 
   void run(const Op& o) const {
     for (const std::uint32_t w : o.waits) p.ops[w].done->make_wait(lanes[o.lane]);
     if (o.kind == Kind::send) messages(o);
     else if (o.kind == Kind::copy) copy(p.schedule.steps[o.steps[0]], lanes[o.lane]);
-    else native(p.schedule.steps[o.steps[0]], lanes[o.lane]);
+    else natives(o);
     if (o.done) o.done->record(lanes[o.lane]);
   }
 };

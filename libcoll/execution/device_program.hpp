@@ -37,7 +37,7 @@ struct DeviceSite {
 struct DeviceProgram {
   struct Op {
     sched::Kind kind = sched::Kind::copy;  // send stands for messages in both directions
-    std::vector<std::uint32_t> steps;      // one; messages: all of one NCCL group
+    std::vector<std::uint32_t> steps;      // a copy; messages and natives: all of one NCCL group
     int lane = 0;
     std::vector<std::uint32_t> waits;      // operations of other lanes
     std::unique_ptr<device::Event> done;   // where another lane waits for it

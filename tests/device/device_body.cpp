@@ -85,7 +85,7 @@ class Body {
       const auto block = static_cast<std::size_t>(c.which == Which::reduce_scatter ? arguments.counts[static_cast<std::size_t>(comm_.rank())] : c.count) * size_of(c.dtype);
       want.resize(block);
     }
-    if (scatters_in_place) want = send;
+    if (scatters_in_place) want = send;  // where nothing changes
     const int mode = below(6);
     const bool streams = mode == 1 || mode == 2 || mode == 5;
     CallOptions o{.memory = mode == 1 ? Memory::device : mode == 3 || mode == 5 ? Memory::mixed : Memory::automatic};
