@@ -81,6 +81,7 @@ Config Config::from_environment() {
   read_switch("LIBCOLL_CALIBRATE", c.calibrate);
   read_switch("LIBCOLL_CHECK", c.check);
   if (const char* v = lookup("LIBCOLL_HIERARCHY")) c.hierarchy_file = v;
+  if (const char* v = lookup("LIBCOLL_TOPOLOGY")) c.topology_file = v;
   read_choice("LIBCOLL_NETWORK", c.network, {"auto", "on"}, "auto or on");
   read_switch("LIBCOLL_PROGRESS_THREAD", c.progress_thread);
   if (const char* v = lookup("LIBCOLL_TUNING")) c.tuning_file = v;

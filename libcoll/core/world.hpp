@@ -26,6 +26,7 @@ class World {
 
   int rank = 0, size = 1;
   Config config;
+  topo::Machine own_machine;            // this_machine(), or what LIBCOLL_TOPOLOGY makes of it
   topo::Fabric fabric;
   topo::Hierarchy hierarchy;
   // The parts of the world whose ranks share memory, numbered by their lowest ranks: its hosts, or those

@@ -45,6 +45,9 @@ struct Config {
   // LIBCOLL_HIERARCHY=file: a hierarchy (JSON) to use in place of the probed one. Its groups of level
   // host count as hosts: ranks of different ones do not share memory.
   std::string hierarchy_file;
+  // LIBCOLL_TOPOLOGY=file: a machine to use in place of the probed one, or a part of it to override: NVLinks, islands,
+  // NICs of GPUs. See docs/topology.md. The same text on all ranks.
+  std::string topology_file;
   // LIBCOLL_NETWORK=auto|on: `auto` sets UCX up where ranks are on several hosts, or where an algorithm
   // below is set; `on` also for ranks of one host, so that calls may ask for algorithms that send messages.
   std::string network = "auto";
