@@ -140,26 +140,6 @@ std::vector<topo::Machine> machines_of(const topo::Machine& m, const topo::Fabri
   return all;
 }
 
-void draw_machines(const Options& o, const topo::Machine& m, const topo::Fabric* fabric) {
-  if (o.dot.empty() && o.svg.empty()) return;
-  const std::vector<topo::Machine> machines = fabric != nullptr ? machines_of(m, *fabric) : std::vector{m};
-  const topo::Islands islands = topo::find_islands(machines);
-  const topo::Rails rails = topo::find_rails(machines, islands);
-  topo::Hierarchy hierarchy;
-  if (fabric != nullptr) hierarchy = topo::build_hierarchy(*fabric);
-  const std::string file = o.xml.empty() ? o.load : o.xml;
-  const std::string title = !file.empty()                                ? base_name(file)
-                            : fabric == nullptr                          ? std::string(topo::local_record(m).host())
-                            : fabric->hosts.size() == 1                  ? fabric->hosts[0].name
-                                                                         : fmt::format("{} hosts", fabric->hosts.size());
-  draw(o, topo::Picture{.title = title,
-                        .machines = machines,
-                        .islands = islands,
-                        .rails = rails,
-                        .fabric = fabric,
-                        .hierarchy = fabric != nullptr ? &hierarchy : nullptr});
-}
-
 // What LIBCOLL_TOPOLOGY says; nothing where a file is shown instead of this host.
 struct Given {
   std::string path, text;
@@ -297,6 +277,31 @@ void print(const Options& o, const Sight& s) {
   fmt::print("{}\n", j.dump(1));
 }
 
+void draw_machines(const Options& o, const Sight& seen) {
+  if (o.dot.empty() && o.svg.empty()) return;
+  const topo::Machine& m = seen.machine;
+  const topo::Fabric* fabric = seen.job();
+  std::vector<topo::Machine> machines = fabric != nullptr ? machines_of(m, *fabric) : std::vector{m};
+  std::vector<std::vector<int>> ranks_of_gpu;
+  if (fabric != nullptr) ranks_of_gpu = info::ranks_of_gpus(machines, *fabric, seen.gpus);
+  const topo::Islands islands = topo::find_islands(machines);
+  const topo::Rails rails = topo::find_rails(machines, islands);
+  topo::Hierarchy hierarchy;
+  if (fabric != nullptr) hierarchy = topo::build_hierarchy(*fabric);
+  const std::string file = o.xml.empty() ? o.load : o.xml;
+  const std::string title = !file.empty()                                ? base_name(file)
+                            : fabric == nullptr                          ? std::string(topo::local_record(m).host())
+                            : fabric->hosts.size() == 1                  ? fabric->hosts[0].name
+                                                                         : fmt::format("{} hosts", fabric->hosts.size());
+  draw(o, topo::Picture{.title = title,
+                        .machines = machines,
+                        .islands = islands,
+                        .rails = rails,
+                        .fabric = fabric,
+                        .hierarchy = fabric != nullptr ? &hierarchy : nullptr,
+                        .ranks_of_gpu = ranks_of_gpu});
+}
+
 int show_file(const Options& o) {
   const std::vector<topo::Machine> machines = value_or_throw(topo::import_topology_file(o.topology_file));
   const topo::Islands islands = topo::find_islands(machines);
@@ -352,7 +357,7 @@ int run(const Options& o, const Questions& questions) {
   const int code = o.check && !found.empty() ? check_found : all_well;
   if (!seen.is_alone && job->rank() != 0) return code;
   print(o, seen);
-  draw_machines(o, seen.machine, seen.job());
+  draw_machines(o, seen);
   if (!o.save.empty()) value_or_throw(topo::write_file(o.save, topo::to_json(seen.machine)));
   if (o.check)
     for (const std::string& f : found) fmt::print(stderr, "check: {}\n", f);

@@ -48,4 +48,20 @@ JobGpus gather_gpus(Bootstrap& job, const topo::Machine& m, const topo::Fabric& 
   return gpus;
 }
 
+std::vector<std::vector<int>> ranks_of_gpus(std::vector<topo::Machine>& machines, const topo::Fabric& fabric, const JobGpus& gpus) {
+  std::vector<std::vector<int>> ranks;
+  for (std::size_t h = 0; h < machines.size(); ++h)
+    for (topo::Node& n : machines[h].nodes) {
+      if (n.kind != topo::NodeKind::gpu) continue;
+      std::vector<int>& users = ranks.emplace_back();
+      for (const int rank : fabric.hosts[h].ranks) {
+        const topo::GpuRecord& r = gpus.records[static_cast<std::size_t>(rank)];
+        if (r.bus == 0 || r.bus != topo::pack_bus(n.bus_id)) continue;
+        users.push_back(rank);
+        n.fabric = {.cluster = std::string(r.cluster, std::find(r.cluster, std::end(r.cluster), '\0')), .clique = r.clique, .is_healthy = r.has(topo::GpuRecord::is_healthy)};
+      }
+    }
+  return ranks;
+}
+
 }  // namespace libcoll::info
