@@ -22,6 +22,7 @@ struct Picture {
   const Rails& rails;
   const Fabric* fabric = nullptr;        // where ranks are: its i-th host is the i-th machine
   const Hierarchy* hierarchy = nullptr;  // of the same ranks: who leads
+  std::span<const std::vector<int>> ranks_of_gpu = {};  // by GPU of the islands: the ranks that use it; or none
 };
 
 std::string to_dot(const Picture&);

@@ -142,7 +142,7 @@ class DotWriter {
                    : "style=\"rounded,dashed\"; color=\"#b3261e\";");
     for (const int g : a.gpus) {
       std::vector<std::string> lines{facts_.gpu_text(g)};
-      for (std::string line : {facts_.gpu_place(g), facts_.cpu_link_text(g)})
+      for (std::string line : {facts_.gpu_ranks(g), facts_.gpu_place(g), facts_.cpu_link_text(g)})
         if (!line.empty()) lines.push_back(std::move(line));
       put("      \"{}\" [label={}, tooltip={}, color=\"{}\"];\n", facts_.id(h, facts_.ref(g).node),
           dot_string(lines_of(lines)), dot_string(facts_.gpu_tip(g)), color_of(facts_.rails_of_gpu(g)));

@@ -68,6 +68,7 @@ class Facts {
   std::vector<std::string> area_lines(const Area&) const;
   std::string nvswitch_text(int host) const;
   std::string gpu_text(int gpu) const;                  // "GPU 3"
+  std::string gpu_ranks(int gpu) const;                 // "rank 3"; empty if none is known to use it
   std::string gpu_place(int gpu) const;                 // "NUMA 1 · PIX"
   std::string cpu_link_text(int gpu) const;             // empty if it has none
   std::string nic_name(int host, int nic) const;

@@ -46,7 +46,7 @@ class SceneMaker {
   }
   std::vector<std::string> gpu_lines(int g) const {
     std::vector<std::string> lines{facts_.gpu_text(g)};
-    for (std::string line : {facts_.gpu_place(g), facts_.cpu_link_text(g)})
+    for (std::string line : {facts_.gpu_ranks(g), facts_.gpu_place(g), facts_.cpu_link_text(g)})
       if (!line.empty()) lines.push_back(std::move(line));
     return lines;
   }

@@ -162,6 +162,11 @@ std::vector<std::string> Facts::area_lines(const Area& a) const {
   const std::vector<int>& all = picture.islands.islands[at(a.island)];
   std::string head = fmt::format("island {}", a.island);
   if (a.gpus.size() < all.size()) head += fmt::format("{}{} of its {} GPUs", dot, a.gpus.size(), all.size());
+  std::vector<int> ranks;
+  for (const int g : a.gpus)
+    if (at(g) < picture.ranks_of_gpu.size()) ranks.insert(ranks.end(), picture.ranks_of_gpu[at(g)].begin(), picture.ranks_of_gpu[at(g)].end());
+  std::sort(ranks.begin(), ranks.end());
+  if (!ranks.empty()) head += dot + rank_text(ranks);
   if (all.size() == 1) return {std::move(head)};
   LinkSum low{max_links, UINT64_MAX}, high{};
   for (const int g : a.gpus) {
@@ -189,6 +194,11 @@ std::string Facts::nvswitch_text(int h) const {
   const bool is_hidden = labels.size() == 1 && node(h, host(h).nvswitches[0]).bus_id.empty();
   if (is_hidden) return "NVSwitches, not listed by the source";
   return fmt::format("{} {}", labels.size() == 1 ? "NVSwitch" : "NVSwitches", format_ranges(labels));
+}
+
+std::string Facts::gpu_ranks(int gpu) const {
+  if (at(gpu) >= picture.ranks_of_gpu.size() || picture.ranks_of_gpu[at(gpu)].empty()) return "";
+  return rank_text(picture.ranks_of_gpu[at(gpu)]);
 }
 
 std::string Facts::gpu_text(int gpu) const { return fmt::format("GPU {}", machine(ref(gpu).host).label(ref(gpu).node)); }
@@ -238,7 +248,7 @@ std::string Facts::nic_users(int h, int nic) const {
 std::string Facts::gpu_tip(int gpu) const {
   const auto [h, n] = ref(gpu);
   std::vector<std::string> parts{clean(gpu_name(picture.machines, ref(gpu))), printable(node(h, n).name), printable(node(h, n).bus_id),
-                                 gpu_place(gpu), cpu_link_text(gpu)};
+                                 gpu_ranks(gpu), gpu_place(gpu), cpu_link_text(gpu)};
   if (state_of(gpu) == GpuState::in_island) parts.push_back(fmt::format("island {}", island_of(gpu)));
   if (state_of(gpu) == GpuState::demoted) parts.push_back("demoted: fewer links than its siblings");
   if (state_of(gpu) == GpuState::unknown) parts.push_back("its NVLinks were not told");

@@ -162,8 +162,9 @@ std::string Comm::describe() const {
   const auto* messenger = c.world().engine->messenger();
   const std::string network = messenger == nullptr ? "" : fmt::format("messages by {} ({:.1f} us + {:.2f} GB/s, {}), ", messenger->text(), c.world().costs.alpha_us,
                                                                       c.world().costs.network_gbps, c.world().costs.measured ? "measured" : "assumed");
-  return fmt::format("rank {} of {}: {}shared memory, {}; line transfer {:.0f} ns, copy {:.1f} GB/s, staged {:.1f} GB/s, process_vm_readv {} ({:.0f} ns + {:.1f} GB/s, from {} bytes), staging {}; {}",
-                     c.rank(), c.size(), network, host.oversubscribed() ? "more ranks than CPUs" : "a CPU for every rank", costs.line_ns, costs.copy_gbps, costs.staged_gbps,
+  const std::string gpus = c.devices() == nullptr ? "" : fmt::format("{}; ", c.devices()->describe());
+  return fmt::format("rank {} of {}: {}{}shared memory, {}; line transfer {:.0f} ns, copy {:.1f} GB/s, staged {:.1f} GB/s, process_vm_readv {} ({:.0f} ns + {:.1f} GB/s, from {} bytes), staging {}; {}",
+                     c.rank(), c.size(), gpus, network, host.oversubscribed() ? "more ranks than CPUs" : "a CPU for every rank", costs.line_ns, costs.copy_gbps, costs.staged_gbps,
                      host.single_copy() ? "allowed" : "not allowed", costs.remote_call_ns, costs.remote_gbps,
                      shape.remote_from == ~std::size_t{0} ? std::string("never") : std::to_string(shape.remote_from), c.group().staging_streams() ? "streamed" : "cached", costs.measured ? "measured" : "assumed");
 }

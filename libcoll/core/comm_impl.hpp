@@ -76,6 +76,8 @@ class CommImpl {
   // As one native step of the shared-memory transport; else by a recipe.
   bool runs_natively(const Call& call, const planning::Wish&, std::span<const Count> counts) const;
   Result<planning::Choice> choose(const sched::Problem&, const Call&, const planning::Wish&) const;
+  // Of the way that a valid call takes in host memory, whose ways are known to be possible.
+  double predicted_us(const Call&, std::span<const Count> counts) const;
   // Not refused for the problem, and it sends messages only where the world has a network.
   bool can_follow(const sched::Problem&, const algo::Recipe&) const;
   // Of an element while the schedule runs: small floats run in f32.

@@ -175,6 +175,14 @@ detail::Result<planning::Choice> CommImpl::choose(const sched::Problem& problem,
   return planning::choose(problem, wish, world_->tuning ? &*world_->tuning : nullptr, world_->costs, planned_bytes(call));
 }
 
+double CommImpl::predicted_us(const Call& call, std::span<const Count> counts) const {
+  const planning::Wish wish = wish_for(call);
+  const sched::Problem problem = problem_of(call, counts);
+  if (runs_natively(call, wish, counts)) return planning::predict_native_us(problem, world_->costs, planned_bytes(call));
+  const auto choice = choose(problem, call, wish);
+  return choice ? choice->predicted_us : -1;
+}
+
 std::shared_ptr<exec::Program> CommImpl::make_program(const Call& call, std::span<const Count> counts) {
   const sched::Problem problem = problem_of(call, counts);
   const auto choice = choose(problem, call, wish_for(call));

@@ -83,6 +83,7 @@ Config Config::from_environment() {
   if (const char* v = lookup("LIBCOLL_HIERARCHY")) c.hierarchy_file = v;
   read_choice("LIBCOLL_GPU", c.gpu, {"auto", "on", "off"}, "auto, on or off");
   read_choice("LIBCOLL_GPU_OVERLAP", c.gpu_overlap, {"auto", "on", "off"}, "auto, on or off");
+  if (const char* v = lookup("LIBCOLL_TOPOLOGY")) c.topology_file = v;
   read_choice("LIBCOLL_NETWORK", c.network, {"auto", "on"}, "auto or on");
   read_switch("LIBCOLL_PROGRESS_THREAD", c.progress_thread);
   if (const char* v = lookup("LIBCOLL_TUNING")) c.tuning_file = v;

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
-#include <mutex>
 
 #include "libcoll/algorithms/device.hpp"
 #include "libcoll/core/comm_impl.hpp"
@@ -35,14 +34,15 @@ bool is_on(const char* variable) {
   return v != nullptr && std::strtol(v, nullptr, 10) > 0;
 }
 
-// With its GPUs, NICs and NVLinks; looked for once in a process, which takes up to seconds.
-const topo::Machine& machine_with_devices() {
-  static const topo::Machine machine = [] {
+// With its GPUs, NICs and NVLinks: LIBCOLL_TOPOLOGY's, or probed, once in a process, which takes up to seconds.
+const topo::Machine& machine_with_devices(const World& w) {
+  if (w.own_machine.count(topo::NodeKind::gpu) != 0) return w.own_machine;
+  static const topo::Machine probed = [] {
     topo::Machine m = this_machine();
-    if (m.count(topo::NodeKind::gpu) == 0) topo::probe_devices(m);
+    topo::probe_devices(m);
     return m;
   }();
-  return machine;
+  return probed;
 }
 
 constexpr int first_shared_version = 23000;  // NCCL_MULTI_RANK_GPU_ENABLE
@@ -56,7 +56,6 @@ struct Verdict {
 
 void DeviceSide::connect(int device) {
   Card mine{};
-  topo::Machine unknown;
   mine.record.version = topo::GpuRecord::current_version;
   std::string why;
   if (runtime_ == nullptr) {
@@ -71,7 +70,7 @@ void DeviceSide::connect(int device) {
     const topo::RankRecord& me = comm_.world().fabric.records[static_cast<std::size_t>(comm_.world().rank)];
     // Domains of an injected hierarchy are hosts to everybody.
     const auto domain = static_cast<std::uint64_t>(comm_.world().domain_of[static_cast<std::size_t>(comm_.world().rank)]);
-    mine.record = topo::gpu_record(machine_with_devices(), bus_id_, me.host_id + domain * 0x9e3779b97f4a7c15u);
+    mine.record = topo::gpu_record(machine_with_devices(comm_.world()), bus_id_, me.host_id + domain * 0x9e3779b97f4a7c15u);
     if (runtime_->nccl) mine.version = runtime_->nccl->version;
     else why = fmt::format("it has no NCCL ({})", runtime_->without_nccl);
     mine.ordered = mine.version >= first_ordered_version && is_on("NCCL_LAUNCH_ORDER_IMPLICIT");
@@ -187,7 +186,7 @@ void DeviceSide::split_into(DeviceSide* child, int color, int key) {
 }
 
 void DeviceSide::close() {
-  programs_.clear();
+  known_.clear();
   if (!site_) return;
   const device::Current current(runtime_->cuda, device_);
   if (copying_) wait_for(*copied_, Call{.coll = Coll::barrier}, comm_.world().config.timeout_s, false);

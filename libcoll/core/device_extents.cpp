@@ -36,10 +36,10 @@ Extents elements_of(const Call& c, const Args& a, int rank, int size) {
     case Coll::allgather: return {n, n * ranks, in_place, true};
     case Coll::alltoall: return {n * ranks, n * ranks, in_place, true};
     case Coll::gather: return {n, root ? n * ranks : 0, root && in_place, root};
-    case Coll::scatter: return {root ? n * ranks : 0, n, false, !(root && in_place)};
+    case Coll::scatter: return {root ? n * ranks : 0, n, root && in_place, !(root && in_place)};
     case Coll::allgatherv: return {local, end_of(a.recv_counts, a.recv_displs, size), true, true};
     case Coll::gatherv: return {local, root ? end_of(a.recv_counts, a.recv_displs, size) : 0, root, root};
-    case Coll::scatterv: return {root ? end_of(a.send_counts, a.send_displs, size) : 0, local, false, true};
+    case Coll::scatterv: return {root ? end_of(a.send_counts, a.send_displs, size) : 0, local, root, true};
     case Coll::alltoallv: return {end_of(a.send_counts, a.send_displs, size), end_of(a.recv_counts, a.recv_displs, size), true, true};
   }
   return {};

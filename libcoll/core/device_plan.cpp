@@ -36,12 +36,23 @@ sched::Problem DeviceSide::problem_of(const Call& call, std::span<const Count> c
   return p;
 }
 
-Result<algo::DeviceRecipe> DeviceSide::choose(const sched::Problem& problem, const Call& call) {
+planning::DeviceSituation DeviceSide::situation_of(const Call& call, std::span<const Count> counts, const CallOptions& o) {
+  planning::DeviceSituation s;
+  s.nccl = true;
+  // A call on a stream is to return before its work is done; through host memory it would not.
+  if (o.stream.given) s.capturing = is_capturing(stream_of(o));
+  else s.host_us = comm_.predicted_us(call, counts);
+  return s;
+}
+
+// No recipe: through host memory.
+Result<std::optional<algo::DeviceRecipe>> DeviceSide::choose(const sched::Problem& problem, const Call& call, const planning::DeviceSituation& situation) {
   const std::string wish = comm_.device_wish_for(call);
+  if (wish == staged_recipe) return std::nullopt;
   if (wish.empty()) {
-    const auto all = algo::device_candidates(problem, device_groups_);
-    if (all.empty()) return failure(Errc::unsupported, "no NCCL operation does this");
-    return all.front();
+    const auto all = planning::choose_device(problem, device_groups_, comm_.world().device_costs, call.element_bytes, situation);
+    if (all.empty() || all.front().staged) return std::nullopt;
+    return all.front().recipe;
   }
   const auto recipe = algo::parse_device_recipe(wish);
   if (!recipe) return tl::make_unexpected(recipe.error());
@@ -49,30 +60,32 @@ Result<algo::DeviceRecipe> DeviceSide::choose(const sched::Problem& problem, con
   return *recipe;
 }
 
-const exec::DeviceProgram* DeviceSide::program_for(const Call& call, const Args& args) {
-  const bool wants_staging = comm_.device_wish_for(call) == staged_recipe;
-  if (wants_staging || !objection(call).empty()) return nullptr;
-  const std::span<const Count> counts = counts_are_hashed(call.coll) ? std::span(args.recv_counts, static_cast<std::size_t>(comm_.size())) : std::span<const Count>{};
-  const CallWords words = words_of(call);
-  const std::tuple key(words.w[0], words.w[1], words.w[2]);
-  if (const auto known = programs_.find(key); known != programs_.end()) {
-    const exec::DeviceProgram& p = known->second;
-    if (std::equal(counts.begin(), counts.end(), p.counts.begin(), p.counts.end())) return &p;
-    programs_.erase(known);
-  }
-  const sched::Problem problem = problem_of(call, counts);
-  const auto recipe = choose(problem, call);
-  if (!recipe) {
-    if (recipe.error().code == Errc::invalid_argument) comm_.refuse(call.coll, recipe.error().text);
+const exec::DeviceProgram* DeviceSide::program_for(const Call& call, const Args& args, const CallOptions& o) {
+  if (const std::string why = objection(call); !why.empty()) {
+    const std::string wish = comm_.device_wish_for(call);
+    if (!wish.empty() && wish != staged_recipe) comm_.refuse(call.coll, fmt::format("algorithm \"{}\": {}", wish, why));
     return nullptr;
   }
+  const std::span<const Count> counts = counts_are_hashed(call.coll) ? std::span(args.recv_counts, static_cast<std::size_t>(comm_.size())) : std::span<const Count>{};
+  const CallWords words = words_of(call);
+  const std::tuple key(words.w[0], words.w[1], words.w[2], !o.stream.given ? 0 : is_capturing(stream_of(o)) ? 2 : 1);
+  if (const auto at = known_.find(key); at != known_.end()) {
+    if (std::equal(counts.begin(), counts.end(), at->second.counts.begin(), at->second.counts.end())) return at->second.program ? &*at->second.program : nullptr;
+    known_.erase(at);
+  }
+  const sched::Problem problem = problem_of(call, counts);
+  const auto recipe = choose(problem, call, situation_of(call, counts, o));
+  if (!recipe) comm_.refuse(call.coll, recipe.error().text);
+  if (known_.size() >= most_programs) known_.clear();
+  Known& made = known_[key];
+  made.counts.assign(counts.begin(), counts.end());
+  if (!*recipe) return nullptr;
   const device::Current current(runtime_->cuda, device_);
-  auto program = exec::compile_for_devices(call, algo::build_device(problem, device_groups_, *recipe, comm_.rank()), *site_);
+  auto program = exec::compile_for_devices(call, algo::build_device(problem, device_groups_, **recipe, comm_.rank()), *site_);
   if (!program) throw Error(program.error().code, fmt::format("libcoll: rank {} of {}: {}", comm_.rank(), comm_.size(), program.error().text));
-  program->text = algo::to_text(*recipe);
-  program->counts.assign(counts.begin(), counts.end());
-  if (programs_.size() >= most_programs) programs_.clear();
-  return &programs_.emplace(key, std::move(*program)).first->second;
+  program->text = algo::to_text(**recipe);
+  made.program = std::move(*program);
+  return &*made.program;
 }
 
 }  // namespace libcoll::detail

@@ -103,7 +103,7 @@ void DeviceSide::run(const Plan& plan, const Args& args, const CallOptions& o) {
     if (!connected_ && o.stream.given && runtime_ != nullptr && is_capturing(stream_of(o)))
       comm_.refuse(plan.call.coll, "the stream is being captured, and this communicator has not used GPUs before: make one call outside of the capture first");
     if (!connected_) connect(p.device);
-    if (const exec::DeviceProgram* program = program_for(plan.call, args)) {
+    if (const exec::DeviceProgram* program = program_for(plan.call, args, o)) {
       require_same_device(plan.call, p.device);
       return launch(*program, args, o, e);
     }
@@ -220,16 +220,19 @@ void DeviceSide::stage(const Plan& plan, const Args& args, const CallOptions& o,
   };
   // In place one buffer lies in the other, here as there.
   Args staged = args;
+  const auto send_in_recv = p.recv_on_device ? offset_in(args.send, args.recv, e.recv) : std::nullopt;
+  const auto recv_in_send = p.send_on_device && e.send > e.recv ? offset_in(args.recv, args.send, e.send) : std::nullopt;
   bool fetching = false;
-  const auto send_in_recv = offset_in(args.send, args.recv, e.recv), recv_in_send = offset_in(args.recv, args.send, e.send);
-  if (p.recv_on_device && !(recv_in_send && !send_in_recv)) {
+  if (p.recv_on_device && !recv_in_send) {
     staged.recv = room;
     if (e.recv_read) fetching = fetch(room, args.recv, e.recv);
   }
-  if (p.send_on_device) {
-    staged.send = send_in_recv && p.recv_on_device ? room + *send_in_recv : room + recv_room;
-    if (staged.send == room + recv_room) fetching = fetch(room + recv_room, args.send, e.send);
-    if (recv_in_send && !send_in_recv) staged.recv = room + recv_room + *recv_in_send;
+  if (p.send_on_device && send_in_recv && !recv_in_send) {
+    staged.send = room + *send_in_recv;
+  } else if (p.send_on_device) {
+    staged.send = room + recv_room;
+    fetching = fetch(room + recv_room, args.send, e.send);
+    if (recv_in_send) staged.recv = room + recv_room + *recv_in_send;
   }
   if (fetching) {
     copied_->record(stream);

@@ -15,6 +15,7 @@
 #include "libcoll/core/plan.hpp"
 #include "libcoll/core/result.hpp"
 #include "libcoll/execution/device_program.hpp"
+#include "libcoll/planning/device_costs.hpp"
 
 namespace libcoll::topo { struct GpuFabric; }
 
@@ -65,8 +66,9 @@ class DeviceSide {
   void define_groups(const topo::GpuFabric&, bool overlap);
   std::string objection(const Call&) const;
   sched::Problem problem_of(const Call&, std::span<const Count> counts) const;
-  Result<algo::DeviceRecipe> choose(const sched::Problem&, const Call&);
-  const exec::DeviceProgram* program_for(const Call&, const Args&);
+  planning::DeviceSituation situation_of(const Call&, std::span<const Count> counts, const CallOptions&);
+  Result<std::optional<algo::DeviceRecipe>> choose(const sched::Problem&, const Call&, const planning::DeviceSituation&);
+  const exec::DeviceProgram* program_for(const Call&, const Args&, const CallOptions&);
   void launch(const exec::DeviceProgram&, const Args&, const CallOptions&, const Extents&);
   void stage(const Plan&, const Args&, const CallOptions&, const Extents&, const Places&);
   void wait_for(const device::Event&, const Call&, double timeout_s, bool watch_nccl);
@@ -86,7 +88,12 @@ class DeviceSide {
   bool overlap_ = false;
   std::optional<exec::DeviceSite> site_;
   std::unique_ptr<device::Communicator> inherited_;  // from the parent, for connect()
-  std::map<std::tuple<std::uint64_t, std::uint64_t, std::uint64_t>, exec::DeviceProgram> programs_;
+  // By a call's words and whether it is on a stream that is being captured. Without a program: through host memory.
+  struct Known {
+    std::vector<Count> counts;  // that it is for (allgatherv, reduce_scatter)
+    std::optional<exec::DeviceProgram> program;
+  };
+  std::map<std::tuple<std::uint64_t, std::uint64_t, std::uint64_t, int>, Known> known_;
   // Of staging; the event is behind the last copy that reads from the memory.
   std::optional<device::Pinned> pinned_;
   std::optional<device::Stream> own_stream_;

@@ -11,7 +11,10 @@
 #include "libcoll/core/log.hpp"
 #include "libcoll/core/result.hpp"
 #include "topology/fabric.hpp"
+#include "topology/override.hpp"
 #include "topology/probe_hwloc.hpp"
+#include "topology/probe_nvml.hpp"
+#include "topology/process.hpp"
 #include "transports/ucx/ucx_messenger.hpp"
 
 namespace libcoll::detail {
@@ -34,8 +37,9 @@ std::uint64_t hash_text(std::string_view text) {
 }
 
 // What all ranks must have set alike.
-std::string settings_text(const Config& c, const std::string& tuning) {
-  std::string text = fmt::format("{}|{}|{}|{}|{}|{}|{}|{}", c.single_copy, c.fd_passing, c.calibrate, c.check, c.network, c.gpu, c.gpu_overlap, hash_text(tuning));
+std::string settings_text(const Config& c, const std::string& tuning, const std::string& topology) {
+  std::string text = fmt::format("{}|{}|{}|{}|{}|{}|{}|{}|{}", c.single_copy, c.fd_passing, c.calibrate, c.check, c.network, c.gpu, c.gpu_overlap, hash_text(tuning),
+                                 c.topology_file.empty() ? 0 : hash_text(topology));
   for (const auto& [coll, recipe] : c.algorithms) text += fmt::format("|{}={}", coll, recipe);
   return text;
 }
@@ -56,7 +60,7 @@ void require_equal_settings(const World& w, const std::vector<Introduction>& all
       fail(w.rank, Errc::mismatch, fmt::format("rank {} runs another version of libcoll", r), static_cast<int>(r));
     if (all[r].settings != mine.settings)
       fail(w.rank, Errc::mismatch, fmt::format("rank {} has other values of LIBCOLL_SINGLE_COPY, LIBCOLL_CALIBRATE, LIBCOLL_CHECK, "
-                                               "LIBCOLL_FD_PASSING, LIBCOLL_NETWORK, LIBCOLL_GPU, LIBCOLL_GPU_OVERLAP, LIBCOLL_TUNING or an algorithm (LIBCOLL_ALLREDUCE, ...)", r), static_cast<int>(r));
+                                               "LIBCOLL_FD_PASSING, LIBCOLL_NETWORK, LIBCOLL_GPU, LIBCOLL_GPU_OVERLAP, LIBCOLL_TUNING, LIBCOLL_TOPOLOGY or an algorithm (LIBCOLL_ALLREDUCE, ...)", r), static_cast<int>(r));
     if (all[r].hierarchy != mine.hierarchy)
       fail(w.rank, Errc::mismatch, fmt::format("rank {} reads another LIBCOLL_HIERARCHY", r), static_cast<int>(r));
   }
@@ -196,6 +200,17 @@ void agree_on_gpus(World& w, const std::vector<Introduction>& all) {
   w.without_gpus = w.runtime == nullptr ? w.without_runtime : "";
 }
 
+// This process's machine, with what LIBCOLL_TOPOLOGY says of it.
+Result<topo::Machine> choose_machine(const Config& config, const std::string& topology) {
+  topo::Machine m = this_machine();
+  if (config.topology_file.empty()) return m;
+  m.host = topo::host_name();
+  if (topo::wants_probed_devices(topology)) topo::probe_devices(m);
+  auto chosen = topo::apply_topology(m, topology);
+  if (!chosen) return failure(chosen.error().code, fmt::format("LIBCOLL_TOPOLOGY={}: {}", config.topology_file, chosen.error().text));
+  return chosen;
+}
+
 topo::Hierarchy choose_hierarchy(const World& w, const std::string& injected) {
   if (w.config.hierarchy_file.empty()) return topo::build_hierarchy(w.fabric);
   auto h = topo::hierarchy_from_json(injected);
@@ -241,10 +256,13 @@ std::shared_ptr<World> World::create(Bootstrap& bootstrap, const Config& config)
   w.config = config;
   const std::string tuning = config.tuning_file.empty() ? "" : read_file(config.tuning_file);
   const std::string injected = config.hierarchy_file.empty() ? "" : read_file(config.hierarchy_file);
+  const std::string topology = config.topology_file.empty() ? "" : read_file(config.topology_file);
+  auto chosen = choose_machine(config, topology);
+  w.own_machine = chosen ? std::move(*chosen) : this_machine();
 
   Introduction mine{};
-  mine.record = topo::local_record(this_machine());
-  mine.settings = hash_text(settings_text(config, tuning));
+  mine.record = topo::local_record(w.own_machine);
+  mine.settings = hash_text(settings_text(config, tuning, topology));
   mine.hierarchy = hash_text(injected);
   look_for_cuda(w);
   mine.has_cuda = w.runtime != nullptr;
@@ -253,6 +271,7 @@ std::shared_ptr<World> World::create(Bootstrap& bootstrap, const Config& config)
   bootstrap.allgather(&mine, all.data(), sizeof mine);
   require_equal_settings(w, all);
   agree_on_gpus(w, all);
+  if (!config.topology_file.empty()) require_everywhere(w, bootstrap, chosen ? nullptr : &chosen.error());
 
   std::vector<topo::RankRecord> records;
   for (const Introduction& i : all) records.push_back(i.record);
@@ -269,7 +288,7 @@ std::shared_ptr<World> World::create(Bootstrap& bootstrap, const Config& config)
 
   DomainBootstrap domain(bootstrap, w.domain_of);
   const int cpus = w.crowded ? 1 : w.fabric.hosts[static_cast<std::size_t>(w.fabric.host_of[static_cast<std::size_t>(w.rank)])].usable_cpus;
-  auto host = xport::shm::Host::create(domain, {config, this_machine().l2_bytes ? this_machine().l2_bytes : std::size_t{1} << 20, cpus, w.crowded});
+  auto host = xport::shm::Host::create(domain, {config, w.own_machine.l2_bytes ? w.own_machine.l2_bytes : std::size_t{1} << 20, cpus, w.crowded});
   domain.finish();
   require_everywhere(w, bootstrap, host ? nullptr : &host.error());
   w.host = std::move(*host);

@@ -13,6 +13,7 @@
 #include "libcoll/config.hpp"
 #include "libcoll/execution/engine.hpp"
 #include "libcoll/planning/costs.hpp"
+#include "libcoll/planning/device_costs.hpp"
 #include "libcoll/planning/tuning.hpp"
 #include "topology/hierarchy.hpp"
 #include "transports/nccl/runtime.hpp"
@@ -27,6 +28,7 @@ class World {
 
   int rank = 0, size = 1;
   Config config;
+  topo::Machine own_machine;            // this_machine(), or what LIBCOLL_TOPOLOGY makes of it
   topo::Fabric fabric;
   topo::Hierarchy hierarchy;
   // The parts of the world whose ranks share memory, numbered by their lowest ranks: its hosts, or those
@@ -42,6 +44,7 @@ class World {
   std::unique_ptr<xport::shm::Host> host;
   std::unique_ptr<exec::Engine> engine;
   planning::Costs costs;                // agreed
+  planning::DeviceCosts device_costs;   // NCCL's own model, not measured
   std::optional<planning::TuningTable> tuning;
   std::atomic<std::uint32_t> communicators{0};  // that this rank has numbered
   // That of its machine, numbered if the machine holds several domains.

@@ -47,7 +47,6 @@ struct DeviceProgram {
   std::string text;                        // the recipe
   std::vector<Op> ops;
   std::unique_ptr<device::Event> begun, ended;  // where there are several lanes
-  std::vector<Count> counts;               // that it was made for (allgatherv, reduce_scatter)
 };
 
 // On the current device. Fails (internal) where a step cannot run on a device.

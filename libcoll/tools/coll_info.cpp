@@ -4,10 +4,9 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <cctype>
 #include <cerrno>
-#include <charconv>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <memory>
@@ -17,28 +16,35 @@
 
 #include "libcoll/bootstrap.hpp"
 #include "libcoll/comm.hpp"
+#include "libcoll/tools/info_explain.hpp"
+#include "libcoll/tools/info_gpus.hpp"
 #include "topology/describe.hpp"
 #include "topology/draw.hpp"
 #include "topology/fabric.hpp"
 #include "topology/files.hpp"
+#include "topology/hash.hpp"
 #include "topology/hierarchy.hpp"
 #include "topology/import.hpp"
 #include "topology/islands.hpp"
+#include "topology/missing.hpp"
+#include "topology/override.hpp"
 #include "topology/probe_hwloc.hpp"
 #include "topology/probe_nvml.hpp"
+#include "topology/process.hpp"
 #include "topology/rails.hpp"
 
 namespace {
 
 using namespace libcoll;
+using info::Questions;
 using detail::value_or_throw;
 
 enum ExitCode { all_well = 0, failed = 1, bad_usage = 2, check_found = 3 };
 
 struct Options {
   std::string xml, load, topology_file, hierarchy, save, dot, svg, type = "f32", op = "sum";
-  std::vector<std::string> explain;
-  bool json = false, check = false;
+  std::vector<std::string> explain, gpus;
+  bool json = false, check = false, explains = false;
   // Then standard output holds the picture and nothing else.
   bool draws_to_stdout() const { return dot == "-" || svg == "-"; }
 };
@@ -47,85 +53,13 @@ constexpr const char* description =
     "Shows the machine as libcoll sees it: packages, NUMA nodes, caches, cores, NICs, GPUs and the islands\n"
     "that NVLink makes of them, and what could not be found out. Started by a launcher (mpirun -n 4\n"
     "coll-info, srun, torchrun), rank 0 also shows where all ranks run and the levels of groups that libcoll\n"
-    "derives from that. With --explain it says instead how the library would run calls in such a job.";
+    "derives from that, and which GPUs of ranks are an island. With --explain it says instead how the library\n"
+    "would run calls in such a job.";
 constexpr const char* footer =
     "Exit codes: 0 all well; 1 failed (text says why); 2 bad arguments; 3 --check found something.\n"
     "Environment: LIBCOLL_HOST_ID=TEXT  ranks with equal TEXT count as being on one host.\n"
+    "             LIBCOLL_TOPOLOGY=FILE  a machine instead of this host's, or what to override of it.\n"
     "             LIBCOLL_LOG=debug     say more on stderr.";
-
-template <class T>
-std::string names_of(int count) {
-  std::string all;
-  for (int i = 0; i < count; ++i) all += fmt::format("{}{}", i == 0 ? "" : " ", name_of(static_cast<T>(i)));
-  return all;
-}
-
-template <class T>
-T named(const char* option, const std::string& name, int count) {
-  for (int i = 0; i < count; ++i)
-    if (name == name_of(static_cast<T>(i))) return static_cast<T>(i);
-  throw CLI::ValidationError(fmt::format("{} {}: one of: {}", option, name, names_of<T>(count)));
-}
-
-struct Question {
-  std::string collective;
-  Count count = 0;
-};
-struct Questions {
-  DType type = DType::f32;
-  Op op = Op::sum;
-  std::vector<Question> all;
-};
-
-Count elements_of(const std::string& text, DType type) {
-  std::uint64_t bytes = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), bytes);
-  const std::string suffix(end, text.data() + text.size());
-  const auto at = std::string("KMG").find(suffix.empty() ? 'x' : static_cast<char>(std::toupper(static_cast<unsigned char>(suffix[0]))));
-  const int shift = suffix.empty() ? 0 : suffix.size() == 1 && at != std::string::npos ? 10 * (static_cast<int>(at) + 1) : -1;
-  if (error != std::errc() || shift < 0 || bytes > (std::uint64_t{1} << 50) >> shift)
-    throw CLI::ValidationError(fmt::format("--explain: \"{}\" is no size in bytes (like 8, 64K, 1M)", text));
-  if (const std::uint64_t size = size_of(type); (bytes << shift) % size != 0)
-    throw CLI::ValidationError(fmt::format("--explain: {} bytes are no whole number of {} ({} bytes each)", text, name_of(type), size));
-  return static_cast<Count>((bytes << shift) / size_of(type));
-}
-
-// Throws CLI::ValidationError.
-Questions questions_of(const Options& o) {
-  // What C programmers call them.
-  const std::string type = o.type == "float" ? "f32" : o.type == "double" ? "f64" : o.type == "int" ? "i32" : o.type == "char" ? "i8" : o.type;
-  Questions q{.type = named<DType>("--type", type, dtype_count), .op = named<Op>("--op", o.op, op_count), .all = {}};
-  for (const std::string& text : o.explain) {
-    const std::size_t colon = text.find(':');
-    const std::string collective = text.substr(0, colon);
-    if (colon == std::string::npos) {
-      if (collective != "barrier") throw CLI::ValidationError(fmt::format("--explain {}: which sizes? For example {}:8,1M", text, text));
-      q.all.push_back({collective});
-      continue;
-    }
-    for (std::size_t at = colon + 1; at <= text.size();) {
-      const std::size_t comma = std::min(text.find(',', at), text.size());
-      q.all.push_back({collective, elements_of(text.substr(at, comma - at), q.type)});
-      at = comma + 1;
-    }
-  }
-  return q;
-}
-
-// Collective. Rank 0 answers.
-int explain(Bootstrap& job, const Questions& questions) {
-  Comm comm = Comm::from_bootstrap(job);
-  int code = all_well;
-  try {
-    for (const Question& q : questions.all)
-      if (comm.rank() == 0) fmt::print("{}", comm.explain(q.collective, q.count, questions.type, questions.op));
-  } catch (const Error& e) {
-    fmt::print(stderr, "coll-info: {}\n", e.what());
-    code = bad_usage;
-  }
-  comm.close();
-  return code;
-}
 
 void set_up(CLI::App& app, Options& o) {
   app.footer(footer);
@@ -151,11 +85,14 @@ void set_up(CLI::App& app, Options& o) {
   auto* save = app.add_option("--save", o.save, "Also write the machine as JSON to FILE (rank 0's machine)");
   save->type_name("FILE")->excludes(hierarchy);
   app.add_option("--explain", o.explain,
-                 "Say how the library would run a collective with blocks of these sizes: allreduce:8,1M bcast:64K barrier")
-      ->type_name("COLLECTIVE:BYTES,...")->excludes(xml)->excludes(load)->excludes(topology_file)->excludes(hierarchy)
+                 "Say how the library would run a collective with blocks of these sizes: allreduce:8,1M bcast:64K barrier; without "
+                 "any, every collective at 8 B, 64 KiB and 4 MiB, and what could not be probed")
+      ->type_name("COLLECTIVE:BYTES,...")->expected(0, -1)->excludes(xml)->excludes(load)->excludes(topology_file)->excludes(hierarchy)
       ->excludes("--dot")->excludes("--svg");
-  app.add_option("--type", o.type, "Of --explain: " + names_of<DType>(dtype_count))->capture_default_str()->type_name("TYPE");
-  app.add_option("--op", o.op, "Of --explain, for reductions: " + names_of<Op>(op_count))->capture_default_str()->type_name("OP");
+  app.add_option("--type", o.type, "Of --explain: " + info::type_names())->capture_default_str()->type_name("TYPE");
+  app.add_option("--op", o.op, "Of --explain, for reductions: " + info::op_names())->capture_default_str()->type_name("OP");
+  app.add_option("--gpus", o.gpus, "PCI addresses: the i-th rank of a host uses the i-th of these, instead of the i-th GPU of its machine")
+      ->type_name("ADDRESS,...")->delimiter(',')->excludes(xml)->excludes(load)->excludes(topology_file)->excludes(hierarchy);
   app.add_flag("--check", o.check,
                "Exit with 3, and say why, if something could not be probed, a host has more ranks than CPUs, "
                "the ranks' machines differ, or GPUs lack links or NICs")->excludes(hierarchy);
@@ -203,28 +140,25 @@ std::vector<topo::Machine> machines_of(const topo::Machine& m, const topo::Fabri
   return all;
 }
 
-void draw_machines(const Options& o, const topo::Machine& m, const topo::Fabric* fabric) {
-  if (o.dot.empty() && o.svg.empty()) return;
-  const std::vector<topo::Machine> machines = fabric != nullptr ? machines_of(m, *fabric) : std::vector{m};
-  const topo::Islands islands = topo::find_islands(machines);
-  const topo::Rails rails = topo::find_rails(machines, islands);
-  topo::Hierarchy hierarchy;
-  if (fabric != nullptr) hierarchy = topo::build_hierarchy(*fabric);
-  const std::string file = o.xml.empty() ? o.load : o.xml;
-  const std::string title = !file.empty()                                ? base_name(file)
-                            : fabric == nullptr                          ? std::string(topo::local_record(m).host())
-                            : fabric->hosts.size() == 1                  ? fabric->hosts[0].name
-                                                                         : fmt::format("{} hosts", fabric->hosts.size());
-  draw(o, topo::Picture{.title = title,
-                        .machines = machines,
-                        .islands = islands,
-                        .rails = rails,
-                        .fabric = fabric,
-                        .hierarchy = fabric != nullptr ? &hierarchy : nullptr});
+// What LIBCOLL_TOPOLOGY says; nothing where a file is shown instead of this host.
+struct Given {
+  std::string path, text;
+  bool is_there() const { return !path.empty(); }
+  bool wants_devices() const { return is_there() && topo::wants_probed_devices(text); }
+};
+
+Given given_topology(const Options& o) {
+  const char* path = std::getenv("LIBCOLL_TOPOLOGY");
+  if (path == nullptr || *path == '\0' || !o.xml.empty() || !o.load.empty()) return {};
+  return {path, value_or_throw(topo::read_file(path, 64u << 20))};
 }
 
-std::unique_ptr<Bootstrap> meet() {
-  return bootstrap_from_environment();
+void apply(const Given& given, topo::Machine& m) {
+  m.host = topo::host_name();
+  auto chosen = topo::apply_topology(m, given.text);
+  if (!chosen) throw Error(chosen.error().code, fmt::format("LIBCOLL_TOPOLOGY={}: {}", given.path, chosen.error().text));
+  m = std::move(*chosen);
+  m.host.clear();  // one host needs no name
 }
 
 topo::Machine read_machine(const Options& o) {
@@ -241,12 +175,12 @@ std::vector<topo::RankRecord> gather_records(Bootstrap& job, const topo::Machine
   return all;
 }
 
-void compare_hashes(Bootstrap& job, std::uint64_t mine) {
+void compare_hashes(Bootstrap& job, std::uint64_t mine, const char* what) {
   std::vector<std::uint64_t> all(static_cast<std::size_t>(job.size()));
   job.allgather(&mine, all.data(), sizeof mine);
   for (std::size_t rank = 0; rank < all.size(); ++rank)
     if (all[rank] != all[0])
-      throw Error(Errc::internal, fmt::format("ranks 0 and {} derived different topologies", rank),
+      throw Error(Errc::internal, fmt::format("ranks 0 and {} {}", rank, what),
                   static_cast<int>(rank));
 }
 
@@ -256,6 +190,7 @@ bool is_first_on_host(const topo::Fabric& fabric, int rank) {
 
 std::vector<std::string> findings(const topo::Machine& m, const topo::Fabric* fabric) {
   std::vector<std::string> found = m.notes;
+  std::erase_if(found, [](const std::string& note) { return note.starts_with("LIBCOLL_TOPOLOGY"); });  // as told to
   if (m.count(topo::NodeKind::gpu) > 0) {
     const std::vector<topo::Machine> machines{m};
     const topo::Islands islands = topo::find_islands(machines);
@@ -284,24 +219,87 @@ std::string describe_gpus(const topo::Machine& m) {
   return topo::describe(machines, islands, topo::find_rails(machines, islands));
 }
 
-void print(const Options& o, const topo::Machine& m, const topo::Fabric* fabric) {
+// All that a job, or this host alone, lets us see.
+struct Sight {
+  topo::Machine machine;
+  Given given;
+  bool is_alone = true;
+  topo::Fabric fabric;  // of a job
+  info::JobGpus gpus;
+  const topo::Fabric* job() const { return is_alone ? nullptr : &fabric; }
+};
+
+// Collective where there is a job.
+Sight look(const Options& o, Bootstrap* job) {
+  Sight s;
+  s.given = given_topology(o);
+  s.machine = read_machine(o);
+  s.is_alone = job == nullptr || job->size() == 1;
+  const bool wants_devices = s.given.wants_devices();
+  if (s.given.is_there() && !wants_devices) apply(s.given, s.machine);
+  if (!s.is_alone) {
+    compare_hashes(*job, topo::Hash().add(s.given.text).value(), "read different texts in LIBCOLL_TOPOLOGY");
+    s.fabric = topo::build_fabric(gather_records(*job, s.machine));
+    compare_hashes(*job, s.fabric.hash(), "derived different topologies");
+  }
+  // One rank of each host asks for its devices, after the records, which are about CPUs.
+  if (job != nullptr && (s.is_alone || is_first_on_host(s.fabric, job->rank()))) {
+    if (!s.given.is_there() || wants_devices) topo::probe_devices(s.machine);
+    if (wants_devices) apply(s.given, s.machine);
+  }
+  if (!s.is_alone) {
+    s.gpus = info::gather_gpus(*job, s.machine, s.fabric, o.gpus);
+    compare_hashes(*job, s.gpus.fabric.hash(), "derived different islands");
+  }
+  return s;
+}
+
+void print(const Options& o, const Sight& s) {
   if (o.draws_to_stdout()) return;
-  if (fabric == nullptr) {
-    if (o.json) fmt::print("{}", topo::to_json(m));
-    else fmt::print("{}{}", topo::describe(m), describe_gpus(m));
+  if (s.given.is_there() && !o.json) fmt::print("LIBCOLL_TOPOLOGY={} is followed\n", s.given.path);
+  if (s.is_alone) {
+    if (o.json) fmt::print("{}", topo::to_json(s.machine));
+    else fmt::print("{}{}", topo::describe(s.machine), describe_gpus(s.machine));
     return;
   }
-  const topo::Hierarchy h = topo::build_hierarchy(*fabric);
+  const topo::Hierarchy h = topo::build_hierarchy(s.fabric);
   if (!o.json) {
-    fmt::print("{}{}\n{}", topo::describe(m), describe_gpus(m), topo::describe(*fabric, h));
+    fmt::print("{}{}\n{}", topo::describe(s.machine), describe_gpus(s.machine), topo::describe(s.fabric, h));
+    if (s.gpus.any()) fmt::print("\n{}", topo::describe(s.gpus.fabric, s.gpus.records));
     return;
   }
   using nlohmann::ordered_json;
   ordered_json j;
-  j["machine"] = ordered_json::parse(topo::to_json(m));
-  j["fabric"] = ordered_json::parse(topo::to_json(*fabric));
+  j["machine"] = ordered_json::parse(topo::to_json(s.machine));
+  j["fabric"] = ordered_json::parse(topo::to_json(s.fabric));
   j["hierarchy"] = ordered_json::parse(topo::to_json(h));
+  j["gpus"] = ordered_json::parse(topo::to_json(s.gpus.fabric, s.gpus.records));
   fmt::print("{}\n", j.dump(1));
+}
+
+void draw_machines(const Options& o, const Sight& seen) {
+  if (o.dot.empty() && o.svg.empty()) return;
+  const topo::Machine& m = seen.machine;
+  const topo::Fabric* fabric = seen.job();
+  std::vector<topo::Machine> machines = fabric != nullptr ? machines_of(m, *fabric) : std::vector{m};
+  std::vector<std::vector<int>> ranks_of_gpu;
+  if (fabric != nullptr) ranks_of_gpu = info::ranks_of_gpus(machines, *fabric, seen.gpus);
+  const topo::Islands islands = topo::find_islands(machines);
+  const topo::Rails rails = topo::find_rails(machines, islands);
+  topo::Hierarchy hierarchy;
+  if (fabric != nullptr) hierarchy = topo::build_hierarchy(*fabric);
+  const std::string file = o.xml.empty() ? o.load : o.xml;
+  const std::string title = !file.empty()                                ? base_name(file)
+                            : fabric == nullptr                          ? std::string(topo::local_record(m).host())
+                            : fabric->hosts.size() == 1                  ? fabric->hosts[0].name
+                                                                         : fmt::format("{} hosts", fabric->hosts.size());
+  draw(o, topo::Picture{.title = title,
+                        .machines = machines,
+                        .islands = islands,
+                        .rails = rails,
+                        .fabric = fabric,
+                        .hierarchy = fabric != nullptr ? &hierarchy : nullptr,
+                        .ranks_of_gpu = ranks_of_gpu});
 }
 
 int show_file(const Options& o) {
@@ -325,27 +323,42 @@ int show_hierarchy(const Options& o) {
   return all_well;
 }
 
+// Collective. Rank 0 answers.
+int explain(const Options& o, const Questions& questions) {
+  const std::unique_ptr<Bootstrap> job = bootstrap_from_environment();
+  Sight seen;
+  if (questions.all.empty()) seen = look(o, job.get());
+  Comm comm = Comm::from_bootstrap(*job);
+  int code = all_well;
+  try {
+    if (comm.rank() == 0 && !questions.all.empty()) {
+      fmt::print("{}", info::explain(comm, questions));
+    } else if (comm.rank() == 0) {
+      const bool has_virtual = std::filesystem::exists(topo::virtual_topology);
+      fmt::print("{}\n{}", info::explain_all(comm, questions.type, questions.op), topo::describe(topo::missing_of(seen.machine, seen.job(), has_virtual)));
+    }
+  } catch (const Error& e) {
+    fmt::print(stderr, "coll-info: {}\n", e.what());
+    code = bad_usage;
+  }
+  comm.close();
+  return code;
+}
+
 int run(const Options& o, const Questions& questions) {
-  if (!questions.all.empty()) return explain(*meet(), questions);
+  if (o.explains) return explain(o, questions);
   if (!o.topology_file.empty()) return show_file(o);
   if (!o.hierarchy.empty()) return show_hierarchy(o);
-  topo::Machine m = read_machine(o);
   std::unique_ptr<Bootstrap> job;
-  if (o.xml.empty() && o.load.empty()) job = meet();
-  const bool is_alone = !job || job->size() == 1;
-  topo::Fabric fabric;
-  if (!is_alone) {
-    fabric = topo::build_fabric(gather_records(*job, m));
-    compare_hashes(*job, fabric.hash());
-  }
-  // One rank of each host asks for its devices, after the records, which are about CPUs.
-  if (job && (is_alone || is_first_on_host(fabric, job->rank()))) topo::probe_devices(m);
-  const std::vector<std::string> found = findings(m, is_alone ? nullptr : &fabric);
+  if (o.xml.empty() && o.load.empty()) job = bootstrap_from_environment();
+  const Sight seen = look(o, job.get());
+  std::vector<std::string> found = findings(seen.machine, seen.job());
+  if (!seen.is_alone && seen.gpus.any()) found.insert(found.end(), seen.gpus.fabric.reports.begin(), seen.gpus.fabric.reports.end());
   const int code = o.check && !found.empty() ? check_found : all_well;
-  if (!is_alone && job->rank() != 0) return code;
-  print(o, m, is_alone ? nullptr : &fabric);
-  draw_machines(o, m, is_alone ? nullptr : &fabric);
-  if (!o.save.empty()) value_or_throw(topo::write_file(o.save, topo::to_json(m)));
+  if (!seen.is_alone && job->rank() != 0) return code;
+  print(o, seen);
+  draw_machines(o, seen);
+  if (!o.save.empty()) value_or_throw(topo::write_file(o.save, topo::to_json(seen.machine)));
   if (o.check)
     for (const std::string& f : found) fmt::print(stderr, "check: {}\n", f);
   return code;
@@ -360,7 +373,9 @@ int main(int argc, char** argv) {
   set_up(app, options);
   try {
     app.parse(argc, argv);
-    questions = questions_of(options);
+    options.explains = app.count("--explain") > 0;
+    std::erase(options.explain, "");  // what stands for none
+    questions = info::read_questions(options.explain, options.type, options.op);
     check_output(options);
   } catch (const CLI::ParseError& e) {
     return app.exit(e) == 0 ? all_well : bad_usage;

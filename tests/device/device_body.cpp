@@ -9,6 +9,7 @@
 #include "tests/device/device_case.hpp"
 #include "tests/unit/kernels/reference.hpp"
 #include "transports/nccl/device.hpp"
+#include "transports/nccl/nccl_ops.hpp"
 
 namespace libcoll::test {
 
@@ -57,6 +58,12 @@ class Body {
   }
 
  private:
+  static bool over_islands(const DeviceCase& c) {
+    for (const Which w : {Which::allreduce, Which::allgather, Which::reduce_scatter_block, Which::bcast, Which::reduce, Which::alltoall})
+      if (c.which == w) return c.count != 0 && (!reduces(w) || nccl::supports(c.dtype, c.op, 22809));
+    return false;
+  }
+
   // Equal on all ranks.
   std::uint64_t draw() { return random_(); }
   int below(int n) { return static_cast<int>(draw() % static_cast<std::uint64_t>(n)); }
@@ -90,10 +97,12 @@ class Body {
     const bool streams = mode == 1 || mode == 2 || mode == 5;
     CallOptions o{.memory = mode == 1 ? Memory::device : mode == 3 || mode == 5 ? Memory::mixed : Memory::automatic};
     if (streams) o.stream = stream_.get();
-    if (below(8) == 0) o.algorithm = "staged";
+    const int way = below(8);
+    if (way == 0) o.algorithm = "staged";
+    if (way >= 4 && options_.islands && mode < 3 && over_islands(c)) o.algorithm = way == 4 ? "island/nccl:chunk=97" : way == 5 ? "island/nccl:chunk=1000" : way == 6 ? "island/nccl" : "nccl";
     // Mode 4: ranks find out that they differ.
     const bool host = (mode >= 3) && mixed(c.tag, static_cast<std::uint64_t>(comm_.rank()), 77) % 2 == 0;
-    call(c, arguments, o, host, want, scatters_in_place, c.text() + ", mode " + std::to_string(mode) + (o.algorithm.empty() ? "" : ", staged"));
+    call(c, arguments, o, host, want, scatters_in_place, c.text() + ", mode " + std::to_string(mode) + ", algorithm \"" + std::string(o.algorithm) + "\"");
   }
 
   void call(const DeviceCase& c, const DeviceArguments& a, const CallOptions& o, bool host, const Bytes& want, bool result_in_send, const std::string& what) {

@@ -12,13 +12,11 @@ namespace libcoll::test {
 struct DeviceBodyOptions {
   std::uint64_t seed = 1;          // equal on all ranks
   int random_cases = 150;          // beyond every type and operation, and every form
-  bool needs_nccl = true;          // fails where plans do not go through NCCL
+  bool islands = false;            // also by schedules over islands, which there must be
   Count most_count = 5000;         // elements of a block
 };
 
 // Collective. The current device is this rank's. Throws std::runtime_error that names the case and the first wrong element.
 void run_device_body(Comm&, const device::Runtime&, const DeviceBodyOptions&);
-// Captures a few calls in a graph and replays it.
-void run_capture(Comm&, const device::Runtime&);
 
 }  // namespace libcoll::test

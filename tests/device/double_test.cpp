@@ -1,17 +1,20 @@
 // Collectives on GPU memory, on the double of CUDA and NCCL: ranks are threads, hosts those of an injected hierarchy.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
 #include <atomic>
-#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <numeric>
+#include <random>
 
 #include "tests/device/device_body.hpp"
 #include "tests/support/gpu_double/gpu_double.hpp"
 #include "tests/support/ranks.hpp"
 #include "tests/support/values.hpp"
+#include "tests/unit/topology/made_hosts.hpp"
+#include "transports/nccl/device.hpp"
 
 namespace libcoll::test {
 
@@ -19,41 +22,74 @@ namespace {
 
 using gpu_double::Session;
 
+// A file that goes with its owner.
+class File {
+ public:
+  explicit File(const std::string& text) {
+    static std::atomic<int> next{0};
+    path_ = std::filesystem::temp_directory_path() / ("libcoll-double-" + std::to_string(getpid()) + "-" + std::to_string(next++));
+    std::ofstream(path_) << text;
+  }
+  ~File() { std::filesystem::remove(path_); }
+  File(const File&) = delete;
+  File& operator=(const File&) = delete;
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+constexpr int gpus_of_a_host = 8;
+
+// The double's GPUs at one NVSwitch, a NIC each.
+std::string machine_text() {
+  topo::MadeHost h = topo::make_switched_host(gpus_of_a_host, gpus_of_a_host, 18);
+  for (int i = 0; i < gpus_of_a_host; ++i) h.machine.nodes[static_cast<std::size_t>(h.gpus[static_cast<std::size_t>(i)])].bus_id = fmt::format("0000:{:02x}:00.0", i + 1);
+  return topo::to_json(h.machine);
+}
+
+std::string hierarchy_text(const std::vector<int>& ranks_of_hosts) {
+  std::string groups;
+  for (int first = 0; const int n : ranks_of_hosts) {
+    std::string ranks;
+    for (int i = 0; i < n; ++i) ranks += fmt::format("{}{}", i == 0 ? "" : ",", first + i);
+    first += n;
+    groups += fmt::format("{}{{\"ranks\":[{}]}}", groups.empty() ? "" : ",", ranks);
+  }
+  return fmt::format("{{\"libcoll_hierarchy\":1,\"size\":{},\"levels\":[{{\"level\":\"host\",\"groups\":[{}]}}]}}", std::accumulate(ranks_of_hosts.begin(), ranks_of_hosts.end(), 0), groups);
+}
+
 // A world of so many ranks on each host, each with a GPU of its own, while this lives.
 class Job {
  public:
-  explicit Job(std::vector<int> ranks_of_hosts, gpu_double::Options o = {}) : hosts_(std::move(ranks_of_hosts)), session_(with_devices(o)) {
+  explicit Job(std::vector<int> ranks_of_hosts, gpu_double::Options o = {}) : hosts_(std::move(ranks_of_hosts)), session_(with_devices(o)), hierarchy_(hierarchy_text(hosts_)), machine_(machine_text()) {
     runtime_ = {.cuda = session_.cuda(), .nccl = session_.nccl(), .without_nccl = {}};
     device::replace_runtime(&runtime_);
     launch_.ranks = std::accumulate(hosts_.begin(), hosts_.end(), 0);
     launch_.config.gpu = "on";
-    if (hosts_.size() > 1) write_hierarchy();
+    launch_.config.topology_file = machine_.path();
+    if (hosts_.size() > 1) launch_.config.hierarchy_file = hierarchy_.path();
   }
-  ~Job() {
-    device::replace_runtime(nullptr);
-    if (!file_.empty()) std::filesystem::remove(file_);
-  }
+  ~Job() { device::replace_runtime(nullptr); }
   Job(const Job&) = delete;
   Job& operator=(const Job&) = delete;
 
   Config& config() { return launch_.config; }
   Session& session() { return session_; }
-  const device::Runtime& runtime() const { return runtime_; }
   device::Runtime& runtime() { return runtime_; }
-  // Each rank's thread is on its host and its GPU.
+  // Host and GPU of a rank.
+  std::pair<int, int> seat(int rank) const {
+    int host = 0;
+    while (rank >= hosts_[static_cast<std::size_t>(host)]) rank -= hosts_[static_cast<std::size_t>(host++)];
+    return {host, one_gpu ? 0 : rank};
+  }
+  bool one_gpu = false;  // for all ranks of a host
+
+  // The bodies of all ranks, each on its thread, host and GPU.
   std::string run(const Body& body) {
-    return run_threads(launch_, [&](Comm& c) { body(c); });
-  }
-  // Before its world is made: from_callback runs on the rank's thread.
-  void settle(int rank) {
-    int host = 0, at = rank;
-    while (at >= hosts_[static_cast<std::size_t>(host)]) at -= hosts_[static_cast<std::size_t>(host++)];
-    session_.enter_host(host);
-    runtime_.cuda.set_device(at);
-  }
-  std::string on_devices(const Body& body) {
-    return run([&](Comm& c) {
-      settle(c.rank());
+    return run_threads(launch_, [&](Comm& c) {
+      session_.enter_host(seat(c.rank()).first);
+      runtime_.cuda.set_device(seat(c.rank()).second);
       body(c);
     });
   }
@@ -64,30 +100,46 @@ class Job {
  private:
   gpu_double::Options with_devices(gpu_double::Options o) const {
     o.hosts = static_cast<int>(hosts_.size());
-    o.devices_per_host = 8;
+    o.devices_per_host = gpus_of_a_host;
     o.seed = test_seed();
     return o;
-  }
-  void write_hierarchy() {
-    static std::atomic<int> next{0};
-    file_ = std::filesystem::temp_directory_path() / ("libcoll-double-" + std::to_string(getpid()) + "-" + std::to_string(next++) + ".json");
-    std::ofstream out(file_);
-    out << R"({"libcoll_hierarchy":1,"size":)" << launch_.ranks << R"(,"levels":[{"level":"host","groups":[)";
-    for (std::size_t h = 0, r = 0; h < hosts_.size(); ++h) {
-      out << (h == 0 ? "" : ",") << R"({"ranks":[)";
-      for (int i = 0; i < hosts_[h]; ++i) out << (i == 0 ? "" : ",") << r++;
-      out << "]}";
-    }
-    out << "]}]}";
-    launch_.config.hierarchy_file = file_;
   }
 
   std::vector<int> hosts_;
   Session session_;
+  File hierarchy_, machine_;
   device::Runtime runtime_;
   Launch launch_;
-  std::string file_;
 };
+
+// A number in the memory of the current GPU.
+class Number {
+ public:
+  Number(const device::Runtime& r, std::int64_t value) : cuda_(r.cuda), memory_(r.cuda, sizeof value) { set(value); }
+  void set(std::int64_t value) { move(memory_.data(), &value, cuda::CopyKind::host_to_device); }
+  std::int64_t get() const {
+    std::int64_t value = 0;
+    move(&value, memory_.data(), cuda::CopyKind::device_to_host);
+    return value;
+  }
+  void* at() { return memory_.data(); }
+
+ private:
+  void move(void* to, const void* from, cuda::CopyKind kind) const {
+    device::Stream stream(cuda_);
+    device::require(cuda_, cuda_.memcpy_async(to, from, sizeof(std::int64_t), kind, stream.get()), "cudaMemcpyAsync");
+    device::require(cuda_, cuda_.stream_synchronize(stream.get()), "cudaStreamSynchronize");
+  }
+  const cuda::Table& cuda_;
+  device::Memory memory_;
+};
+
+void expect_sum(Comm& c, const device::Runtime& r, const CallOptions& o = {}) {
+  Number x(r, c.rank() + 1), y(r, -1);
+  c.allreduce(x.at(), y.at(), 1, DType::i64, Op::sum, o);
+  if (o.stream.given) r.cuda.stream_synchronize(static_cast<cuda::Stream>(o.stream.handle));
+  EXPECT_EQ(y.get(), c.size() * (c.size() + 1) / 2);
+}
 
 DeviceBodyOptions some_cases() { return {.seed = test_seed(), .random_cases = static_cast<int>(150 * test_scale())}; }
 
@@ -95,11 +147,115 @@ class DeviceBody : public testing::TestWithParam<std::vector<int>> {};
 
 TEST_P(DeviceBody, EveryCollective) {
   Job job(GetParam());
-  EXPECT_EQ(job.on_devices([&](Comm& c) { run_device_body(c, job.runtime(), some_cases()); }), "");
+  EXPECT_EQ(job.run([&](Comm& c) { run_device_body(c, job.runtime(), some_cases()); }), "");
+  job.expect_clean();
+}
+INSTANTIATE_TEST_SUITE_P(Shapes, DeviceBody,
+                         testing::Values(std::vector{1}, std::vector{2}, std::vector{4}, std::vector{8}, std::vector{1, 1}, std::vector{2, 3, 1}, std::vector{4, 2, 4, 1}));
+
+class Islands : public testing::TestWithParam<std::tuple<std::vector<int>, const char*>> {};
+
+TEST_P(Islands, EveryCollective) {
+  Job job(std::get<0>(GetParam()));
+  job.config().gpu_overlap = std::get<1>(GetParam());
+  DeviceBodyOptions o = some_cases();
+  o.islands = true;
+  EXPECT_EQ(job.run([&](Comm& c) { run_device_body(c, job.runtime(), o); }), "");
+  job.expect_clean();
+}
+INSTANTIATE_TEST_SUITE_P(Shapes, Islands,
+                         testing::Combine(testing::Values(std::vector{2, 2}, std::vector{2, 2, 2, 2}, std::vector{4, 4}, std::vector{3, 3, 3}), testing::Values("on", "off")));
+
+TEST(Device, DescribesWhatItDoes) {
+  Job job({2, 2});
+  EXPECT_EQ(job.run([&](Comm& c) {
+    EXPECT_NE(c.describe().find("GPUs not used yet"), std::string::npos) << c.describe();
+    expect_sum(c, job.runtime());
+    EXPECT_NE(c.describe().find("FAKE"), std::string::npos) << c.describe();
+    EXPECT_NE(c.describe().find("islands of 2, 2"), std::string::npos) << c.describe();
+  }), "");
   job.expect_clean();
 }
 
-INSTANTIATE_TEST_SUITE_P(Shapes, DeviceBody, testing::Values(std::vector{1}, std::vector{2}, std::vector{4}, std::vector{1, 1}, std::vector{2, 2}, std::vector{2, 3, 1}));
+TEST(Device, OneGpuForAllGoesThroughHostMemory) {
+  Job job({3});
+  job.one_gpu = true;
+  EXPECT_EQ(job.run([&](Comm& c) {
+    run_device_body(c, job.runtime(), {.seed = test_seed(), .random_cases = 20});
+    EXPECT_NE(c.describe().find("use one GPU"), std::string::npos) << c.describe();
+    EXPECT_THROW(expect_sum(c, job.runtime(), {.algorithm = "nccl"}), Error);
+    expect_sum(c, job.runtime());
+  }), "");
+  job.expect_clean();
+}
+
+TEST(Device, WithoutNcclThroughHostMemory) {
+  Job job({2});
+  job.runtime().nccl.reset();
+  job.runtime().without_nccl = "none was found";
+  EXPECT_EQ(job.run([&](Comm& c) {
+    run_device_body(c, job.runtime(), {.seed = test_seed(), .random_cases = 20});
+    EXPECT_NE(c.describe().find("none was found"), std::string::npos) << c.describe();
+  }), "");
+  job.expect_clean();
+}
+
+TEST(Device, StreamsAreNotWaitedFor) {
+  Job job({2}, {.delay_us = 3000});
+  EXPECT_EQ(job.run([&](Comm& c) {
+    const cuda::Table& cuda = job.runtime().cuda;
+    device::Stream stream(cuda);
+    expect_sum(c, job.runtime());  // the GPUs have met
+    Number x(job.runtime(), 1);
+    c.barrier();
+    if (c.rank() == 0) {
+      // The other rank has not called yet: this one returns even so.
+      for (int i = 0; i < 10; ++i) c.allreduce(in_place, x.at(), 1, DType::i64, Op::sum, {.stream = stream.get()});
+      EXPECT_EQ(cuda.stream_query(stream.get()), cuda::Error::not_ready);
+      c.barrier({.memory = Memory::host});
+    } else {
+      c.barrier({.memory = Memory::host});
+      for (int i = 0; i < 10; ++i) c.allreduce(in_place, x.at(), 1, DType::i64, Op::sum, {.stream = stream.get()});
+    }
+    device::require(cuda, cuda.stream_synchronize(stream.get()), "cudaStreamSynchronize");
+    EXPECT_EQ(x.get(), 1024);
+  }), "");
+  job.expect_clean();
+}
+
+// Several communicators and streams at once, as an application with several kinds of parallelism has them.
+TEST(Device, ThousandRandomSchedules) {
+  const int rounds = static_cast<int>(1000 * test_scale());
+  Job job({4}, {.delay_us = 20});
+  EXPECT_EQ(job.run([&](Comm& world) {
+    const cuda::Table& cuda = job.runtime().cuda;
+    expect_sum(world, job.runtime());
+    Comm other = world.dup(), half = world.split(world.rank() / 2), pair = world.split(world.rank() % 2, -world.rank());
+    Comm* comms[] = {&world, &other, &half, &pair};
+    device::Stream streams[] = {device::Stream(cuda), device::Stream(cuda), device::Stream(cuda)};
+    Number x[] = {Number(job.runtime(), 1), Number(job.runtime(), 1), Number(job.runtime(), 1)};
+    std::mt19937_64 random(test_seed());
+    for (int round = 0; round < rounds; ++round) {
+      std::int64_t want[] = {1, 1, 1};
+      for (Number& n : x) n.set(1);
+      for (int i = 0; i < 8; ++i) {
+        Comm& c = *comms[random() % 4];
+        const std::size_t s = random() % 3;
+        switch (random() % 3) {
+          case 0: c.allreduce(in_place, x[s].at(), 1, DType::i64, Op::sum, {.stream = streams[s].get()}), want[s] *= c.size(); break;
+          case 1: c.bcast(x[s].at(), 1, DType::i64, static_cast<int>(random() % 2), {.stream = streams[s].get()}); break;
+          default: c.barrier({.stream = streams[s].get()}); break;
+        }
+      }
+      for (std::size_t s = 0; s < 3; ++s) {
+        device::require(cuda, cuda.stream_synchronize(streams[s].get()), "cudaStreamSynchronize");
+        ASSERT_EQ(x[s].get(), want[s]) << "round " << round << ", " << seed_text();
+      }
+    }
+    for (Comm* c : {&pair, &half, &other}) c->close();
+  }), "");
+  job.expect_clean();
+}
 
 }  // namespace
 

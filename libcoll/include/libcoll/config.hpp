@@ -51,6 +51,9 @@ struct Config {
   // LIBCOLL_GPU_OVERLAP=auto|on|off: NCCL operations of an island beside those of a rail, on two streams of a GPU. That is
   // safe where kernels of all GPUs start in the order of their launches: `auto` if NCCL_LAUNCH_ORDER_IMPLICIT=1 is set on all ranks.
   std::string gpu_overlap = "auto";
+  // LIBCOLL_TOPOLOGY=file: a machine to use in place of the probed one, or a part of it to override: NVLinks, islands,
+  // NICs of GPUs. See docs/topology.md. The same text on all ranks.
+  std::string topology_file;
   // LIBCOLL_NETWORK=auto|on: `auto` sets UCX up where ranks are on several hosts, or where an algorithm
   // below is set; `on` also for ranks of one host, so that calls may ask for algorithms that send messages.
   std::string network = "auto";

@@ -44,6 +44,9 @@ class Session {
   // remote_error, and whoever waits goes on. False where the handle is of no communicator.
   bool inject_error(nccl::Comm, nccl::Code, const std::string& text);
 
+  // The same to every communicator of a device. False where it is in none.
+  bool inject_error_at(int host, int device, nccl::Code, const std::string& text);
+
   // Misuse so far, one line each.
   std::vector<std::string> reports() const;
   // Ends all work, and adds, unless the watchdog gave up, what was not released: streams, events, graphs, communicators, memory, registrations.

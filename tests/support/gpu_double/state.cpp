@@ -148,6 +148,17 @@ bool Session::inject_error(nccl::Comm handle, nccl::Code code, const std::string
   return true;
 }
 
+bool Session::inject_error_at(int host, int device, nccl::Code code, const std::string& text) {
+  Lock lock(state_->mutex);
+  bool any = false;
+  for (const auto& [handle, comm] : std::map(state_->comms.live)) {
+    if (!comm->group || comm->device != host * state_->options.devices_per_host + device) continue;
+    fail_group(*state_, *comm->group, text, nccl::Code::remote_error, comm.get(), code);
+    any = true;
+  }
+  return any;
+}
+
 std::vector<std::string> Session::reports() const {
   Lock lock(state_->mutex);
   return state_->reports;

@@ -22,7 +22,8 @@ class Variable {
 TEST(Config, ReadsEveryVariable) {
   const Variable variables[] = {{"LIBCOLL_CALL_TIMEOUT", "2.5"}, {"LIBCOLL_ARENA_BYTES", "512M"}, {"LIBCOLL_SPIN_US", "0"},
                                 {"LIBCOLL_YIELD_US", "7"},       {"LIBCOLL_SINGLE_COPY", "on"},   {"LIBCOLL_FD_PASSING", "socket"},
-                                {"LIBCOLL_CALIBRATE", "off"},    {"LIBCOLL_CHECK", "1"},          {"LIBCOLL_HIERARCHY", "/a/file"}};
+                                {"LIBCOLL_CALIBRATE", "off"},    {"LIBCOLL_CHECK", "1"},          {"LIBCOLL_HIERARCHY", "/a/file"},
+                                {"LIBCOLL_TOPOLOGY", "/b/file"}};
   const Config c = Config::from_environment();
   EXPECT_EQ(c.timeout_s, 2.5);
   EXPECT_EQ(c.arena_bytes, std::uint64_t{512} << 20);
@@ -33,6 +34,7 @@ TEST(Config, ReadsEveryVariable) {
   EXPECT_FALSE(c.calibrate);
   EXPECT_TRUE(c.check);
   EXPECT_EQ(c.hierarchy_file, "/a/file");
+  EXPECT_EQ(c.topology_file, "/b/file");
 }
 
 TEST(Config, EmptyMeansUnset) {
