@@ -10,7 +10,7 @@
 namespace {
 
 constexpr const char* names[] = {"LIBCOLL_CALL_TIMEOUT", "LIBCOLL_ARENA_BYTES", "LIBCOLL_SPIN_US",  "LIBCOLL_YIELD_US", "LIBCOLL_SINGLE_COPY",
-                                 "LIBCOLL_FD_PASSING",   "LIBCOLL_CALIBRATE",   "LIBCOLL_CHECK", "LIBCOLL_HIERARCHY"};
+                                 "LIBCOLL_FD_PASSING",   "LIBCOLL_CALIBRATE",   "LIBCOLL_CHECK", "LIBCOLL_HIERARCHY", "LIBCOLL_TOPOLOGY"};
 
 }  // namespace
 

@@ -1,5 +1,6 @@
 // The body again, smaller, under settings that send the data other ways.
 #include <gtest/gtest.h>
+#include <sched.h>
 
 #include <cstdio>
 #include <cstdlib>
@@ -8,6 +9,8 @@
 #include "tests/multiproc/body.hpp"
 #include "tests/support/ranks.hpp"
 #include "tests/support/values.hpp"
+#include "topology/machine.hpp"
+#include "topology/probe_hwloc.hpp"
 
 namespace libcoll::test {
 namespace {
@@ -142,6 +145,58 @@ TEST(Hierarchy, AMissingFileIsRefused) {
   const std::string text = run_forked(launch, [](Comm&) {});
   EXPECT_NE(text.find("rank 0 of 2: invalid argument"), std::string::npos) << text;
   EXPECT_NE(text.find("rank 1 of 2: invalid argument"), std::string::npos) << text;
+}
+
+// -- LIBCOLL_TOPOLOGY -------------------------------------------------------------------------------
+
+// Two ranks on a CPU each, which a file puts into packages of their own: they share no NUMA node.
+TEST(Topology, OneReadFromAFileIsTheOneThatIsUsed) {
+  cpu_set_t mine;
+  if (sched_getaffinity(0, sizeof mine, &mine) != 0 || !CPU_ISSET(0, &mine) || !CPU_ISSET(1, &mine)) GTEST_SKIP() << "needs CPUs 0 and 1";
+  const auto machine = topo::synthetic_machine("package:2 numa:1 core:1 pu:1");
+  ASSERT_TRUE(machine);
+  const File file(topo::to_json(*machine).c_str());
+  Board board(2);
+  Config config = quiet_config();
+  config.topology_file = file.path();
+  Processes ranks(board, 2, [&](int r) {
+    cpu_set_t own;
+    CPU_ZERO(&own);
+    CPU_SET(r, &own);
+    if (sched_setaffinity(0, sizeof own, &own) != 0) return 2;
+    Comm world = Comm::from_callback(r, 2, board.function_for(r), config);
+    Comm node = world.split(Level::numa);
+    const int size = node.size(), sum = world.allreduce(r + 1, Op::sum);
+    node.close();
+    world.close();
+    return size == 1 && sum == 3 ? 0 : 3;
+  });
+  for (const auto& end : ranks.wait(60)) EXPECT_EQ(end.exit_code, 0);
+}
+
+TEST(Topology, OneThatOneRankCannotFollowIsRefusedOnAll) {
+  const File file(R"({"libcoll_topology": 1, "override": {"islands": [["0000:fe:1f.7"]]}})");
+  Launch launch{.ranks = 2};
+  launch.config.topology_file = file.path();
+  const std::string text = run_forked(launch, [](Comm&) {});
+  for (const char* rank : {"rank 0 of 2: invalid argument", "rank 1 of 2: invalid argument"}) EXPECT_NE(text.find(rank), std::string::npos) << text;
+  EXPECT_NE(text.find("no GPU \"0000:fe:1f.7\""), std::string::npos) << text;
+}
+
+TEST(Topology, TextsThatDifferAreNamed) {
+  const File one(R"({"libcoll_topology": 1, "override": {}})"), other(R"({"libcoll_topology": 1, "override": {"islands": []}})");
+  Board board(2);
+  Processes ranks(board, 2, [&](int r) {
+    Config config = quiet_config();
+    config.topology_file = r == 0 ? one.path() : other.path();
+    try {
+      Comm world = Comm::from_callback(r, 2, board.function_for(r), config);
+      return 2;
+    } catch (const Error& e) {
+      return e.code() == Errc::mismatch && std::string(e.what()).find("LIBCOLL_TOPOLOGY") != std::string::npos ? 0 : 3;
+    }
+  });
+  for (const auto& end : ranks.wait(60)) EXPECT_EQ(end.exit_code, 0);
 }
 
 }  // namespace
