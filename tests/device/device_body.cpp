@@ -99,7 +99,7 @@ class Body {
     if (streams) o.stream = stream_.get();
     const int way = below(8);
     if (way == 0) o.algorithm = "staged";
-    if (way >= 4 && options_.islands && mode < 3 && over_islands(c)) o.algorithm = way == 4 ? "island/nccl:chunk=97" : way == 5 ? "island/nccl:chunk=1000" : way == 6 ? "island/nccl" : "nccl";
+    if (way >= 4 && options_.islands && mode < 3 && over_islands(c)) o.algorithm = way == 4 && c.which != Which::alltoall ? "island/nccl:chunk=97" : way == 5 && c.which != Which::alltoall ? "island/nccl:chunk=1000" : way == 6 ? "island/nccl" : "nccl";
     // Mode 4: ranks find out that they differ.
     const bool host = (mode >= 3) && mixed(c.tag, static_cast<std::uint64_t>(comm_.rank()), 77) % 2 == 0;
     call(c, arguments, o, host, want, scatters_in_place, c.text() + ", mode " + std::to_string(mode) + ", algorithm \"" + std::string(o.algorithm) + "\"");
