@@ -94,6 +94,24 @@ int libcoll_comm_close(libcoll_comm* c) {
   owner->buffers.clear();
   return guarded([&] { owner->comm.close(); });
 }
+int libcoll_comm_abort(libcoll_comm c, const char* why) {
+  return with(c, [&](Comm& comm) { comm.abort(why != nullptr ? why : "the caller gave no reason"); });
+}
+int libcoll_set_call_options(libcoll_comm c, const libcoll_call_options* options) {
+  return with(c, [&](Comm& comm) {
+    constexpr int determinisms = 3, memories = 4;
+    libcoll_call_options o{};
+    if (options != nullptr) o = *options;
+    const auto require = [&](bool good, const char* what, int value) {
+      if (!good) throw Error(Errc::invalid_argument, fmt::format("libcoll: rank {} of {}: set_call_options: {} {} is unknown", comm.rank(), comm.size(), what, value));
+    };
+    require(o.determinism >= 0 && o.determinism < determinisms, "determinism", o.determinism);
+    require(o.memory >= 0 && o.memory < memories, "memory", o.memory);
+    c->algorithm = o.algorithm != nullptr ? o.algorithm : "";
+    c->options = {.algorithm = c->algorithm, .determinism = static_cast<Determinism>(o.determinism), .memory = static_cast<Memory>(o.memory), .timeout_s = o.timeout_s};
+    if (o.has_stream != 0) c->options.stream = o.stream;
+  });
+}
 int libcoll_comm_rank(libcoll_comm c, int* rank) {
   return with(c, [&](Comm& comm) { *rank = comm.rank(); });
 }
@@ -105,7 +123,7 @@ int libcoll_explain(libcoll_comm c, const char* collective, int64_t count, int d
   return with(c, [&](Comm& comm) {
     if (collective == nullptr || text == nullptr || bytes == 0)
       throw Error(Errc::invalid_argument, fmt::format("libcoll: explain: {}", collective == nullptr ? "collective is NULL" : "there is no room for the text"));
-    const std::string all = comm.explain(collective, count, type_of(dtype), op_of(op), root);
+    const std::string all = comm.explain(collective, count, type_of(dtype), op_of(op), root, c->options);
     text[all.copy(text, bytes - 1)] = 0;
   });
 }
@@ -142,71 +160,71 @@ int libcoll_network_traffic(libcoll_comm c, libcoll_host_traffic* traffic, int r
 }
 
 int libcoll_barrier(libcoll_comm c) {
-  return with(c, [](Comm& comm) { comm.barrier(); });
+  return with(c, [&](Comm& comm) { comm.barrier(c->options); });
 }
 int libcoll_bcast(void* buffer, int64_t count, int dtype, int root, libcoll_comm c) {
-  return with(c, [&](Comm& comm) { comm.bcast(buffer, count, type_of(dtype), root); });
+  return with(c, [&](Comm& comm) { comm.bcast(buffer, count, type_of(dtype), root, c->options); });
 }
 int libcoll_reduce(const void* send, void* recv, int64_t count, int dtype, int op, int root, libcoll_comm c) {
-  return with(c, [&](Comm& comm) { comm.reduce(send, recv, count, type_of(dtype), op_of(op), root); });
+  return with(c, [&](Comm& comm) { comm.reduce(send, recv, count, type_of(dtype), op_of(op), root, c->options); });
 }
 int libcoll_allreduce(const void* send, void* recv, int64_t count, int dtype, int op, libcoll_comm c) {
-  return with(c, [&](Comm& comm) { comm.allreduce(send, recv, count, type_of(dtype), op_of(op)); });
+  return with(c, [&](Comm& comm) { comm.allreduce(send, recv, count, type_of(dtype), op_of(op), c->options); });
 }
 int libcoll_reduce_scatter_block(const void* send, void* recv, int64_t count, int dtype, int op, libcoll_comm c) {
-  return with(c, [&](Comm& comm) { comm.reduce_scatter_block(send, recv, count, type_of(dtype), op_of(op)); });
+  return with(c, [&](Comm& comm) { comm.reduce_scatter_block(send, recv, count, type_of(dtype), op_of(op), c->options); });
 }
 int libcoll_reduce_scatter(const void* send, void* recv, const int64_t* counts, int dtype, int op, libcoll_comm c) {
-  return with(c, [&](Comm& comm) { comm.reduce_scatter(send, recv, per_rank(comm, counts), type_of(dtype), op_of(op)); });
+  return with(c, [&](Comm& comm) { comm.reduce_scatter(send, recv, per_rank(comm, counts), type_of(dtype), op_of(op), c->options); });
 }
 int libcoll_scan(const void* send, void* recv, int64_t count, int dtype, int op, libcoll_comm c) {
-  return with(c, [&](Comm& comm) { comm.scan(send, recv, count, type_of(dtype), op_of(op)); });
+  return with(c, [&](Comm& comm) { comm.scan(send, recv, count, type_of(dtype), op_of(op), c->options); });
 }
 int libcoll_exscan(const void* send, void* recv, int64_t count, int dtype, int op, libcoll_comm c) {
-  return with(c, [&](Comm& comm) { comm.exscan(send, recv, count, type_of(dtype), op_of(op)); });
+  return with(c, [&](Comm& comm) { comm.exscan(send, recv, count, type_of(dtype), op_of(op), c->options); });
 }
 
 int libcoll_reduce_custom(const void* send, void* recv, int64_t count, int dtype, const libcoll_custom_op* op, int root, libcoll_comm c) {
-  return with(c, [&](Comm& comm) { Bridge b(op); comm.reduce(send, recv, count, type_of(dtype), b.cpp, root); });
+  return with(c, [&](Comm& comm) { Bridge b(op); comm.reduce(send, recv, count, type_of(dtype), b.cpp, root, c->options); });
 }
 int libcoll_allreduce_custom(const void* send, void* recv, int64_t count, int dtype, const libcoll_custom_op* op, libcoll_comm c) {
-  return with(c, [&](Comm& comm) { Bridge b(op); comm.allreduce(send, recv, count, type_of(dtype), b.cpp); });
+  return with(c, [&](Comm& comm) { Bridge b(op); comm.allreduce(send, recv, count, type_of(dtype), b.cpp, c->options); });
 }
 int libcoll_reduce_scatter_block_custom(const void* send, void* recv, int64_t count, int dtype, const libcoll_custom_op* op, libcoll_comm c) {
-  return with(c, [&](Comm& comm) { Bridge b(op); comm.reduce_scatter_block(send, recv, count, type_of(dtype), b.cpp); });
+  return with(c, [&](Comm& comm) { Bridge b(op); comm.reduce_scatter_block(send, recv, count, type_of(dtype), b.cpp, c->options); });
 }
 int libcoll_scan_custom(const void* send, void* recv, int64_t count, int dtype, const libcoll_custom_op* op, libcoll_comm c) {
-  return with(c, [&](Comm& comm) { Bridge b(op); comm.scan(send, recv, count, type_of(dtype), b.cpp); });
+  return with(c, [&](Comm& comm) { Bridge b(op); comm.scan(send, recv, count, type_of(dtype), b.cpp, c->options); });
 }
 int libcoll_exscan_custom(const void* send, void* recv, int64_t count, int dtype, const libcoll_custom_op* op, libcoll_comm c) {
-  return with(c, [&](Comm& comm) { Bridge b(op); comm.exscan(send, recv, count, type_of(dtype), b.cpp); });
+  return with(c, [&](Comm& comm) { Bridge b(op); comm.exscan(send, recv, count, type_of(dtype), b.cpp, c->options); });
 }
 
 int libcoll_allgather(const void* send, void* recv, int64_t count, int dtype, libcoll_comm c) {
-  return with(c, [&](Comm& comm) { comm.allgather(send, recv, count, type_of(dtype)); });
+  return with(c, [&](Comm& comm) { comm.allgather(send, recv, count, type_of(dtype), c->options); });
 }
 int libcoll_gather(const void* send, void* recv, int64_t count, int dtype, int root, libcoll_comm c) {
-  return with(c, [&](Comm& comm) { comm.gather(send, recv, count, type_of(dtype), root); });
+  return with(c, [&](Comm& comm) { comm.gather(send, recv, count, type_of(dtype), root, c->options); });
 }
 int libcoll_scatter(const void* send, void* recv, int64_t count, int dtype, int root, libcoll_comm c) {
-  return with(c, [&](Comm& comm) { comm.scatter(send, recv, count, type_of(dtype), root); });
+  return with(c, [&](Comm& comm) { comm.scatter(send, recv, count, type_of(dtype), root, c->options); });
 }
 int libcoll_alltoall(const void* send, void* recv, int64_t count, int dtype, libcoll_comm c) {
-  return with(c, [&](Comm& comm) { comm.alltoall(send, recv, count, type_of(dtype)); });
+  return with(c, [&](Comm& comm) { comm.alltoall(send, recv, count, type_of(dtype), c->options); });
 }
 int libcoll_allgatherv(const void* send, int64_t send_count, void* recv, const int64_t* counts, const int64_t* displs, int dtype, libcoll_comm c) {
-  return with(c, [&](Comm& comm) { comm.allgatherv(send, send_count, recv, per_rank(comm, counts), per_rank(comm, displs), type_of(dtype)); });
+  return with(c, [&](Comm& comm) { comm.allgatherv(send, send_count, recv, per_rank(comm, counts), per_rank(comm, displs), type_of(dtype), c->options); });
 }
 int libcoll_gatherv(const void* send, int64_t send_count, void* recv, const int64_t* counts, const int64_t* displs, int dtype, int root, libcoll_comm c) {
-  return with(c, [&](Comm& comm) { comm.gatherv(send, send_count, recv, per_rank(comm, counts), per_rank(comm, displs), type_of(dtype), root); });
+  return with(c, [&](Comm& comm) { comm.gatherv(send, send_count, recv, per_rank(comm, counts), per_rank(comm, displs), type_of(dtype), root, c->options); });
 }
 int libcoll_scatterv(const void* send, const int64_t* counts, const int64_t* displs, void* recv, int64_t recv_count, int dtype, int root, libcoll_comm c) {
-  return with(c, [&](Comm& comm) { comm.scatterv(send, per_rank(comm, counts), per_rank(comm, displs), recv, recv_count, type_of(dtype), root); });
+  return with(c, [&](Comm& comm) { comm.scatterv(send, per_rank(comm, counts), per_rank(comm, displs), recv, recv_count, type_of(dtype), root, c->options); });
 }
 int libcoll_alltoallv(const void* send, const int64_t* send_counts, const int64_t* send_displs, void* recv, const int64_t* recv_counts,
                       const int64_t* recv_displs, int dtype, libcoll_comm c) {
   return with(c, [&](Comm& comm) {
-    comm.alltoallv(send, per_rank(comm, send_counts), per_rank(comm, send_displs), recv, per_rank(comm, recv_counts), per_rank(comm, recv_displs), type_of(dtype));
+    comm.alltoallv(send, per_rank(comm, send_counts), per_rank(comm, send_displs), recv, per_rank(comm, recv_counts), per_rank(comm, recv_displs), type_of(dtype), c->options);
   });
 }
 

@@ -37,6 +37,8 @@ struct Bridge {
 
 struct libcoll_comm_s {
   libcoll::Comm comm;
+  libcoll::CallOptions options;  // of every call; its algorithm lies in the next member
+  std::string algorithm;
   std::mutex mutex;  // of `buffers`: allocate and free may come from several threads
   std::unordered_map<void*, libcoll::Buffer> buffers;
   std::vector<std::unique_ptr<libcoll::detail::Bridge>> bridges;  // each once, of what was started; until it is closed

@@ -45,19 +45,19 @@ int null_handle(const char* text) noexcept { return remember(Errc::invalid_argum
 // libcoll_iNAME and libcoll_plan_NAME, which forward to Comm::iNAME and Comm::plan_NAME.
 #define STARTED(name, method, params, args)                                              \
   int libcoll_i##name(UNPACK params, libcoll_comm c, libcoll_request* out) {             \
-    return begin(c, out, [&](Comm& comm) { return comm.i##method args; });               \
+    return begin(c, out, [&](Comm& comm) { return comm.i##method(UNPACK args, c->options); }); \
   }                                                                                      \
   int libcoll_plan_##name(UNPACK params, libcoll_comm c, libcoll_persistent* out) {      \
-    return begin(c, out, [&](Comm& comm) { return comm.plan_##method args; });           \
+    return begin(c, out, [&](Comm& comm) { return comm.plan_##method(UNPACK args, c->options); }); \
   }
 
 extern "C" {
 
 int libcoll_ibarrier(libcoll_comm c, libcoll_request* out) {
-  return begin(c, out, [](Comm& comm) { return comm.ibarrier(); });
+  return begin(c, out, [&](Comm& comm) { return comm.ibarrier(c->options); });
 }
 int libcoll_plan_barrier(libcoll_comm c, libcoll_persistent* out) {
-  return begin(c, out, [](Comm& comm) { return comm.plan_barrier(); });
+  return begin(c, out, [&](Comm& comm) { return comm.plan_barrier(c->options); });
 }
 STARTED(bcast, bcast, (void* buffer, int64_t count, int dtype, int root), (buffer, count, type_of(dtype), root))
 STARTED(reduce, reduce, (const void* send, void* recv, int64_t count, int dtype, int op, int root), (send, recv, count, type_of(dtype), op_of(op), root))

@@ -31,7 +31,7 @@ Result<NamedAlgorithm> read_options(const CallOptions& o) {
 void apply_options(CommImpl& c, Call& call, const CallOptions& o) {
   const auto named = read_options(o);
   if (!named) c.refuse(call.coll, named.error().text);
-  const bool gpu_recipe = named->recipe == staged_recipe || algo::parse_device_recipe(named->recipe).has_value();
+  const bool gpu_recipe = CommImpl::is_for_devices(named->recipe);
   if (c.devices() == nullptr && (o.stream.given || o.memory == Memory::device || o.memory == Memory::mixed || gpu_recipe))
     c.refuse(call.coll, fmt::format("{} is for GPU memory, and this world uses no GPUs: {}", o.stream.given ? "a stream" : gpu_recipe ? "this algorithm" : "this option memory", c.world().without_gpus));
   call.algorithm = named->native;
@@ -262,6 +262,32 @@ Buffer::~Buffer() {
   auto& heap = static_cast<detail::World*>(world_.get())->host->heap();
   heap.release(heap.offset_of(data_));
 }
+
+Registration Comm::register_buffer(void* data, std::size_t bytes) {
+  CommImpl& c = impl();
+  if (c.devices() == nullptr)
+    throw Error(Errc::unsupported, fmt::format("libcoll: rank {} of {}: register_buffer: this world uses no GPUs: {}", rank(), size(), c.world().without_gpus));
+  Registration r;
+  r.number_ = c.devices()->register_memory(data, bytes);
+  if (r.number_ != 0) r.owner_ = c.devices()->self();
+  return r;
+}
+
+Registration::Registration(Registration&& other) noexcept : owner_(std::move(other.owner_)), number_(std::exchange(other.number_, 0)) {}
+
+Registration& Registration::operator=(Registration&& other) noexcept {
+  Registration old(std::move(*this));
+  owner_ = std::move(other.owner_);
+  number_ = std::exchange(other.number_, 0);
+  return *this;
+}
+
+Registration::~Registration() {
+  if (!active()) return;
+  (*static_cast<detail::DeviceSide**>(owner_.get()))->forget(number_);
+}
+
+bool Registration::active() const noexcept { return number_ != 0 && owner_ != nullptr && *static_cast<detail::DeviceSide**>(owner_.get()) != nullptr; }
 
 bool reduce_local(const void* in, void* inout, std::size_t count, DType type, Op op) noexcept {
   const kernels::ReduceFn reduce = op == Op::avg ? nullptr : kernels::find_reduce(type, op);

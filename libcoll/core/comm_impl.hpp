@@ -86,6 +86,7 @@ class CommImpl {
   // Of blocking calls, once asked for: nothing is found by the quick way any more, and the slow one takes notes.
   void note_ways() noexcept;
   const char* last_way() const noexcept { return last_way_; }
+  void took_way(const char* way) noexcept { last_way_ = way; }
 
   // Throws Error{invalid_argument}: "libcoll: rank 1 of 4: allreduce: count is -3 ...".
   [[noreturn]] void refuse(Coll coll, const std::string& what);
@@ -107,6 +108,7 @@ class CommImpl {
   void allreduce_bits(std::uint8_t bits, std::uint8_t& all);
   // What the caller or the environment want of calls on GPU memory: a device recipe, "staged", or nothing.
   std::string device_wish_for(const Call&) const;
+  static bool is_for_devices(const std::string& recipe);
 
  private:
   struct Card;

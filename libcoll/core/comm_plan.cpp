@@ -27,11 +27,11 @@ std::uint32_t signature_of(Call call) {
   return s == shm::refused_signature ? 0 : s;
 }
 
-bool is_for_devices(const std::string& recipe) { return recipe == staged_recipe || algo::parse_device_recipe(recipe).has_value(); }
-
 void run_program(shm::Group&, const Args& args, const Plan& plan) { plan.program->queue->run(plan, args); }
 
 }  // namespace
+
+bool CommImpl::is_for_devices(const std::string& recipe) { return recipe == staged_recipe || algo::parse_device_recipe(recipe).has_value(); }
 
 void CommImpl::validate(const Call& call) {
   if (const std::string what = objection(call); !what.empty()) refuse(call.coll, what);

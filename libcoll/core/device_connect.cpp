@@ -185,12 +185,42 @@ void DeviceSide::split_into(DeviceSide* child, int color, int key) {
   if (child != nullptr) child->inherited_ = std::move(made);
 }
 
+std::uint64_t DeviceSide::register_memory(void* data, std::size_t bytes) {
+  cuda::PointerAttributes a;
+  const auto refuse = [&](const char* what) { throw Error(Errc::invalid_argument, fmt::format("libcoll: rank {} of {}: register_buffer: {}", comm_.rank(), comm_.size(), what)); };
+  if (data == nullptr || bytes == 0) refuse("there is no memory");
+  if (runtime_ == nullptr || runtime_->cuda.pointer_get_attributes(&a, data) != cuda::Error::success || a.type != cuda::MemoryType::device) refuse("it is no GPU memory");
+  if (!connected_) connect(a.device);
+  if (!site_) return 0;
+  if (a.device != device_) refuse("it is on another GPU than the communicator");
+  const nccl::Table& t = *runtime_->nccl;
+  if (t.comm_register == nullptr) return 0;
+  const device::Current current(runtime_->cuda, device_);
+  const auto between = patience("NCCL to register memory", comm_.world().config.timeout_s);
+  std::vector<Registered>& mine = registered_[++registrations_];
+  for (exec::DeviceGroup& g : site_->groups) {
+    if (!g.nccl) continue;
+    void* handle = nullptr;
+    g.nccl->settle(t.comm_register(g.nccl->get(), data, bytes, &handle), "ncclCommRegister", between);
+    mine.push_back({g.nccl->get(), handle});
+  }
+  return registrations_;
+}
+
+void DeviceSide::forget(std::uint64_t registration) noexcept {
+  const auto at = registered_.find(registration);
+  if (at == registered_.end()) return;
+  for (const Registered& r : at->second) runtime_->nccl->comm_deregister(r.comm, r.handle);
+  registered_.erase(at);
+}
+
 void DeviceSide::close() {
   known_.clear();
   if (!site_) return;
   const device::Current current(runtime_->cuda, device_);
   if (copying_) wait_for(*copied_, Call{.coll = Coll::barrier}, comm_.world().config.timeout_s, false);
   copying_ = false;
+  while (!registered_.empty()) forget(registered_.begin()->first);
   const auto between = patience("the GPUs of all ranks to finish", comm_.world().config.timeout_s);
   for (auto g = site_->groups.rbegin(); g != site_->groups.rend(); ++g)
     if (g->nccl) g->nccl->finalize(between);
@@ -199,6 +229,7 @@ void DeviceSide::close() {
 
 void DeviceSide::abort() noexcept {
   inherited_.reset();
+  registered_.clear();  // an abort forgets them
   if (!site_) return;
   for (exec::DeviceGroup& g : site_->groups)
     if (g.nccl) g.nccl->abort();

@@ -88,4 +88,18 @@ const exec::DeviceProgram* DeviceSide::program_for(const Call& call, const Args&
   return &*made.program;
 }
 
+std::string DeviceSide::explain(const Call& call, std::span<const Count> counts, const CallOptions& o) {
+  if (!connected_) return "  on GPU memory: decided at the first such call, when ranks tell each other what GPUs they have\n";
+  if (const std::string why = objection(call); !why.empty()) return fmt::format("  on GPU memory: staged through host memory ({}), then as in host memory\n", why);
+  const sched::Problem problem = problem_of(call, counts);
+  const planning::DeviceSituation situation = situation_of(call, counts, o);
+  const auto chosen = choose(problem, call, situation);
+  if (!chosen) throw Error(chosen.error().code, fmt::format("libcoll: rank {} of {}: {}: {}", comm_.rank(), comm_.size(), name_of(call.coll), chosen.error().text));
+  const std::string way = *chosen ? algo::to_text(**chosen) : staged_recipe;
+  std::string text = fmt::format("  on GPU memory: {}{}\n", way, comm_.device_wish_for(call).empty() ? "" : " (caller or environment)");
+  for (const planning::DeviceChoice& c : planning::choose_device(problem, device_groups_, comm_.world().device_costs, call.element_bytes, situation))
+    text += fmt::format("    {:<44} {:>12.2f} us  {}\n", c.staged ? staged_recipe : algo::to_text(c.recipe), c.predicted_us, c.why);
+  return text;
+}
+
 }  // namespace libcoll::detail

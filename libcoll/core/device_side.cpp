@@ -28,6 +28,7 @@ std::optional<std::uint64_t> offset_in(const void* p, const void* base, std::uin
 DeviceSide::DeviceSide(CommImpl& comm) : comm_(comm), runtime_(comm.world().runtime) {}
 
 DeviceSide::~DeviceSide() {
+  *self_ = nullptr;
   abort();
   // Streams, events and memory are those of the device.
   if (runtime_ != nullptr && device_ >= 0) {
@@ -105,6 +106,7 @@ void DeviceSide::run(const Plan& plan, const Args& args, const CallOptions& o) {
     if (!connected_) connect(p.device);
     if (const exec::DeviceProgram* program = program_for(plan.call, args, o)) {
       require_same_device(plan.call, p.device);
+      comm_.took_way(program->text.c_str());
       return launch(*program, args, o, e);
     }
   }
@@ -199,6 +201,7 @@ void DeviceSide::wait_for(const device::Event& event, const Call& call, double l
 // -- Through host memory.
 
 void DeviceSide::stage(const Plan& plan, const Args& args, const CallOptions& o, const Extents& e, const Places& p) {
+  comm_.took_way(staged_recipe);
   if (!p.any_on_device()) return plan.run(*plan.group, args, plan);
   const cuda::Table& cuda = runtime_->cuda;
   if (device_ < 0) device_ = p.device;

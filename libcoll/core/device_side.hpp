@@ -43,6 +43,12 @@ class DeviceSide {
   void close();
   // Not collective: ends what is under way.
   void abort() noexcept;
+  // The way a call on GPU memory would take, with runners-up. Not collective.
+  std::string explain(const Call&, std::span<const Count> counts, const CallOptions&);
+  // The memory is known to NCCL from now on, until forget(): see Comm::register_buffer. Collective at first use; the number is 0
+  // where NCCL serves nothing.
+  std::uint64_t register_memory(void* data, std::size_t bytes);
+  void forget(std::uint64_t registration) noexcept;
   std::string describe() const;  // "NCCL 2.28.9 on device 0 (0000:1b:00.0)", or why calls pass through host memory
 
  private:
@@ -94,6 +100,18 @@ class DeviceSide {
     std::optional<exec::DeviceProgram> program;
   };
   std::map<std::tuple<std::uint64_t, std::uint64_t, std::uint64_t, int>, Known> known_;
+  struct Registered {
+    nccl::Comm comm;
+    void* handle;
+  };
+  std::map<std::uint64_t, std::vector<Registered>> registered_;
+  std::uint64_t registrations_ = 0;
+  std::shared_ptr<DeviceSide*> self_ = std::make_shared<DeviceSide*>(this);  // null once it is gone, for who holds registrations
+
+ public:
+  const std::shared_ptr<DeviceSide*>& self() const { return self_; }
+
+ private:
   // Of staging; the event is behind the last copy that reads from the memory.
   std::optional<device::Pinned> pinned_;
   std::optional<device::Stream> own_stream_;

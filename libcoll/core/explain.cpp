@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "libcoll/core/prepare_vector.hpp"
+#include "libcoll/core/recipes.hpp"
 
 namespace libcoll {
 
@@ -21,6 +22,7 @@ struct Question {
   std::vector<Count> counts = {};  // of the forms whose counts all ranks know
   planning::Wish wish = {};
   sched::Problem problem = {};
+  bool wants_gpu = false;         // by its recipe
 };
 
 [[noreturn]] void object(const CommImpl& c, std::string_view where, const std::string& what) {
@@ -70,7 +72,10 @@ Question ask(const CommImpl& c, std::string_view name, Count count, DType type, 
   if (!named) object(c, name, named.error().text);
   call.algorithm = named->native;
   require(c.objection(call));
-  q.wish = named->recipe.empty() ? c.wish_for(call) : planning::Wish{named->recipe, "caller"};
+  q.wants_gpu = CommImpl::is_for_devices(named->recipe);
+  if (q.wants_gpu && c.devices() == nullptr) object(c, name, fmt::format("algorithm \"{}\" is for GPU memory, and this world uses no GPUs: {}", named->recipe, c.world().without_gpus));
+  if (q.wants_gpu) call.recipe = detail::recipe_number(named->recipe);
+  q.wish = named->recipe.empty() || q.wants_gpu ? c.wish_for(call) : planning::Wish{named->recipe, "caller"};
   q.problem = c.problem_of(call, q.counts);
   return q;
 }
@@ -130,6 +135,9 @@ std::string Comm::explain(std::string_view collective, Count count, DType type, 
   CommImpl& c = impl();
   const Question q = ask(c, collective, count, type, op, root, o);
   std::string text = head_of(c, q, count, c.topology().host_count());
+  const bool on_gpu = c.devices() != nullptr && (o.stream.given || o.memory == Memory::device || o.memory == Memory::mixed || q.wants_gpu);
+  if (on_gpu) text += c.devices()->explain(q.call, q.counts, o);
+  if (q.wants_gpu) return text;
   std::vector<Candidate> others;
   if (c.runs_natively(q.call, q.wish, q.counts)) {
     const char* whose = q.call.algorithm == detail::Algorithm::automatic ? "all ranks share memory" : "caller";

@@ -224,6 +224,29 @@ static void traffic(libcoll_comm c) {
 static void explanations(libcoll_comm c) {
   char text[4096], little[10];
   OK(libcoll_explain(c, "allreduce", N, LIBCOLL_I64, LIBCOLL_SUM, 0, text, sizeof text));
+  {
+    libcoll_call_options options = {0};
+    int64_t one = 1, sum = 0;
+    options.algorithm = size > 1 ? "sliced" : NULL;
+    options.determinism = LIBCOLL_RUN_TO_RUN;
+    options.timeout_s = 60;
+    OK(libcoll_set_call_options(c, &options));
+    OK(libcoll_allreduce(&one, &sum, 1, LIBCOLL_I64, LIBCOLL_SUM, c));
+    REQUIRE(sum == size);
+    options.algorithm = "no such thing";
+    OK(libcoll_set_call_options(c, &options));
+    REQUIRE(libcoll_explain(c, "allreduce", N, LIBCOLL_I64, LIBCOLL_SUM, 0, text, sizeof text) == LIBCOLL_ERR_INVALID_ARGUMENT);
+    options.memory = 77;
+    REQUIRE(libcoll_set_call_options(c, &options) == LIBCOLL_ERR_INVALID_ARGUMENT);
+    /* Without CUDA there are no streams. */
+    options = (libcoll_call_options){.has_stream = 1};
+    OK(libcoll_set_call_options(c, &options));
+    REQUIRE(libcoll_allreduce(&one, &sum, 1, LIBCOLL_I64, LIBCOLL_SUM, c) == LIBCOLL_ERR_INVALID_ARGUMENT);
+    OK(libcoll_set_call_options(c, NULL));
+    OK(libcoll_allreduce(&one, &sum, 1, LIBCOLL_I64, LIBCOLL_SUM, c));
+    REQUIRE(sum == size);
+    OK(libcoll_explain(c, "allreduce", N, LIBCOLL_I64, LIBCOLL_SUM, 0, text, sizeof text));
+  }
   REQUIRE(strncmp(text, "allreduce of 5 i64", 18) == 0 && strstr(text, "predicted") != NULL);
   OK(libcoll_explain(c, "allreduce", N, LIBCOLL_I64, LIBCOLL_SUM, 0, little, sizeof little));
   REQUIRE(strcmp(little, "allreduce") == 0);

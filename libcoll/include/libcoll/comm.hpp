@@ -79,6 +79,22 @@ class LIBCOLL_API Buffer {
   std::size_t bytes_ = 0;
 };
 
+// GPU memory that NCCL has been told of (Comm::register_buffer): calls on it may go without copies. Ends with its destructor,
+// which must not run while such a call is under way, or with the communicator.
+class LIBCOLL_API Registration {
+ public:
+  Registration() = default;
+  Registration(Registration&&) noexcept;
+  Registration& operator=(Registration&&) noexcept;
+  ~Registration();
+  bool active() const noexcept;  // false: this NCCL, or this communicator, has no use for it
+
+ private:
+  friend class Comm;
+  std::shared_ptr<void> owner_;
+  std::uint64_t number_ = 0;
+};
+
 // What this rank exchanged with the ranks of one host as messages over the network. Payload only: headers,
 // retransmissions and the library's own handshakes are not in it. A signal is a message of 0 bytes.
 struct HostTraffic {
@@ -138,6 +154,10 @@ class LIBCOLL_API Comm {
 
   // Not collective. Zeroed, 4096-byte aligned, first touched by the caller's CPU. bytes >= 1.
   Buffer allocate(std::size_t bytes);
+
+  // Tells NCCL of GPU memory of this rank. Where one rank passes registered buffers to a collective, all must (NCCL's rule),
+  // so call it on all ranks alike. Throws Errc::invalid_argument for memory that is not of this communicator's GPU.
+  Registration register_buffer(void* data, std::size_t bytes);
 
   // Not collective: whatever is under way on this communicator ends with an Error, here and on the other ranks as they come
   // to know of it, and nothing can be started on it any more. For those who cannot go on; the Comm still wants its close().

@@ -37,6 +37,10 @@ typedef enum {
 /* In the order of libcoll::Level. */
 typedef enum { LIBCOLL_CORE, LIBCOLL_L3, LIBCOLL_NUMA, LIBCOLL_PACKAGE, LIBCOLL_HOST, LIBCOLL_GROUP, LIBCOLL_WORLD } libcoll_level;
 
+/* In the order of libcoll::Determinism and libcoll::Memory. */
+typedef enum { LIBCOLL_FAST, LIBCOLL_RUN_TO_RUN, LIBCOLL_PLACEMENT } libcoll_determinism;
+typedef enum { LIBCOLL_AUTOMATIC, LIBCOLL_ON_HOST, LIBCOLL_ON_DEVICE, LIBCOLL_MIXED } libcoll_memory;
+
 #define LIBCOLL_IN_PLACE ((const void*)~(uintptr_t)0)
 
 /* inout[i] = in[i] (op) inout[i]; `in` comes from lower ranks. See libcoll::CustomOp. */
@@ -67,6 +71,21 @@ LIBCOLL_C_API int libcoll_comm_dup(libcoll_comm comm, libcoll_comm* out);
 LIBCOLL_C_API int libcoll_comm_close(libcoll_comm* comm);
 LIBCOLL_C_API int libcoll_comm_rank(libcoll_comm comm, int* rank);
 LIBCOLL_C_API int libcoll_comm_size(libcoll_comm comm, int* size);
+
+/* Not collective: ends what is under way, see Comm::abort. The communicator still wants libcoll_comm_close. */
+LIBCOLL_C_API int libcoll_comm_abort(libcoll_comm comm, const char* why);
+
+/* Options of all later calls on the communicator, see libcoll::CallOptions; NULL: the defaults, which all zeros are too. The
+ * same on all ranks. Copied. */
+typedef struct {
+  const char* algorithm; /* NULL or "": the library's choice */
+  int determinism;       /* libcoll_determinism */
+  int memory;            /* libcoll_memory */
+  double timeout_s;      /* 0: the communicator's */
+  int has_stream;        /* 1: calls are work on `stream`, a cudaStream_t; NULL is CUDA's default stream */
+  void* stream;
+} libcoll_call_options;
+LIBCOLL_C_API int libcoll_set_call_options(libcoll_comm comm, const libcoll_call_options* options);
 
 /* How the library would run a call: "allreduce", elements, type, operation and root where it has them. Not collective. `text`
  * receives what Comm::explain says, cut to `bytes` (at least 1) with its final NUL. */
