@@ -34,10 +34,11 @@ void apply_options(CommImpl& c, Call& call, const CallOptions& o) {
   const bool gpu_recipe = CommImpl::is_for_devices(named->recipe);
   if (c.devices() == nullptr && (o.stream.given || o.memory == Memory::device || o.memory == Memory::mixed || gpu_recipe))
     c.refuse(call.coll, fmt::format("{} is for GPU memory, and this world uses no GPUs: {}", o.stream.given ? "a stream" : gpu_recipe ? "this algorithm" : "this option memory", c.world().without_gpus));
+  if (c.devices() != nullptr) c.devices()->set_goes_alone(o.memory == Memory::device || (o.stream.given && o.memory == Memory::automatic));
   call.algorithm = named->native;
   if (named->recipe.empty()) return;
   call.recipe = recipe_number(named->recipe);
-  if (call.recipe == 0) c.refuse(call.coll, "more than 255 different algorithms were named");
+  if (call.recipe == 0) c.refuse_alike(call.coll, "more than 255 different algorithms were named");
 }
 
 std::string custom_objection(DType type, const ReduceOp& op) {

@@ -237,7 +237,7 @@ bool CommImpl::try_close() {
     leaving_ = Leaving::departed;
   }
   if (!std::all_of(mine_.begin(), mine_.end(), [](const auto& g) { return g->all_departed(); })) return false;
-  if (devices_) devices_->close();
+  if (devices_ && !devices_->try_close()) return false;
   for (const std::uint64_t area : areas_) world_->host->heap().release(area);
   return true;
 }
@@ -267,8 +267,8 @@ std::uint64_t CommImpl::lent_buffers() const noexcept {
 
 void CommImpl::abort(std::string_view why) {
   const std::string text = fmt::format("libcoll: rank {} of {}: aborted: {}", rank_, size_, why);
-  if (devices_) devices_->abort();
   queue_->break_off(text);
+  if (devices_) devices_->abort();
 }
 
 const std::string& CommImpl::broken() const { return queue_->broken(); }
@@ -287,6 +287,7 @@ int CommImpl::color_at(Level level) const { return world_->hierarchy.group_of(le
 void CommImpl::announce_refusal(Coll coll) {
   if (unannounced_ != 0 || !broken().empty()) return;
   queue_->drain();
+  if (devices_ && devices_->goes_alone()) return abort("it refused a call that other ranks may have given to NCCL already");
   if (local()) group_->announce_refusal(Call{.coll = coll});
   else queue_->refuse_next();
 }
@@ -294,6 +295,11 @@ void CommImpl::announce_refusal(Coll coll) {
 void CommImpl::refuse(Coll coll, const std::string& what) {
   announce_refusal(coll);
   throw Error(Errc::invalid_argument, fmt::format("libcoll: rank {} of {}: {}: {}", rank(), size(), name_of(coll), what));
+}
+
+void CommImpl::refuse_alike(Coll coll, const std::string& what) {
+  if (devices_) devices_->set_goes_alone(false);
+  refuse(coll, what);
 }
 
 }  // namespace libcoll::detail

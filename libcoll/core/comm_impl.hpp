@@ -90,6 +90,8 @@ class CommImpl {
 
   // Throws Error{invalid_argument}: "libcoll: rank 1 of 4: allreduce: count is -3 ...".
   [[noreturn]] void refuse(Coll coll, const std::string& what);
+  // The same where all ranks refuse, since what is wrong must be equal on all of them.
+  [[noreturn]] void refuse_alike(Coll coll, const std::string& what);
   // While one of these lives, a refused call is no part of the sequence of operations: nobody waits for it.
   class Unannounced {
    public:

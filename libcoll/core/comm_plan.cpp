@@ -34,7 +34,7 @@ void run_program(shm::Group&, const Args& args, const Plan& plan) { plan.program
 bool CommImpl::is_for_devices(const std::string& recipe) { return recipe == staged_recipe || algo::parse_device_recipe(recipe).has_value(); }
 
 void CommImpl::validate(const Call& call) {
-  if (const std::string what = objection(call); !what.empty()) refuse(call.coll, what);
+  if (const std::string what = objection(call); !what.empty()) refuse_alike(call.coll, what);
 }
 
 std::string CommImpl::objection(const Call& call) const {
@@ -71,7 +71,10 @@ const Plan& CommImpl::settled_plan(const Call& call, std::span<const Count> coun
 }
 
 // An exchange before it would wait for peers, which what only starts must not.
-const Plan& CommImpl::plan_to_start(const Call& call, std::span<const Count> counts) { return find_plan(call, counts, false); }
+const Plan& CommImpl::plan_to_start(const Call& call, std::span<const Count> counts) {
+  if (devices_) devices_->set_goes_alone(false);
+  return find_plan(call, counts, false);
+}
 
 const Plan& CommImpl::find_plan(const Call& call, std::span<const Count> counts, bool checked) {
   const Plan* p = plans_.find(call);

@@ -54,31 +54,42 @@ struct Verdict {
 
 }  // namespace
 
-void DeviceSide::connect(int device) {
+// What goes wrong meanwhile is why NCCL serves nothing here: the others wait for the card.
+DeviceSide::Card DeviceSide::own_card(int device) {
   Card mine{};
   mine.record.version = topo::GpuRecord::current_version;
   std::string why;
-  if (runtime_ == nullptr) {
-    why = fmt::format("it has no CUDA ({})", comm_.world().without_runtime);
-  } else {
-    const cuda::Table& cuda = runtime_->cuda;
-    device_ = device;
-    if (device_ < 0) require(cuda, cuda.get_device(&device_), "cudaGetDevice");
-    char bus[32] = {};
-    require(cuda, cuda.device_get_pci_bus_id(bus, sizeof bus, device_), "cudaDeviceGetPCIBusId");
-    bus_id_ = bus;
-    const topo::RankRecord& me = comm_.world().fabric.records[static_cast<std::size_t>(comm_.world().rank)];
-    // Domains of an injected hierarchy are hosts to everybody.
-    const auto domain = static_cast<std::uint64_t>(comm_.world().domain_of[static_cast<std::size_t>(comm_.world().rank)]);
-    mine.record = topo::gpu_record(machine_with_devices(comm_.world()), bus_id_, me.host_id + domain * 0x9e3779b97f4a7c15u);
-    if (runtime_->nccl) mine.version = runtime_->nccl->version;
-    else why = fmt::format("it has no NCCL ({})", runtime_->without_nccl);
-    mine.ordered = mine.version >= first_ordered_version && is_on("NCCL_LAUNCH_ORDER_IMPLICIT");
-    mine.shares_gpus = mine.version >= first_shared_version && is_on("NCCL_MULTI_RANK_GPU_ENABLE");
-    if (comm_.rank() == 0 && runtime_->nccl && !inherited_ && runtime_->nccl->get_unique_id(&mine.id) != nccl::Code::success)
-      mine.version = 0, why = "ncclGetUniqueId failed there";
+  try {
+    if (runtime_ == nullptr) {
+      why = fmt::format("it has no CUDA ({})", comm_.world().without_runtime);
+    } else {
+      const cuda::Table& cuda = runtime_->cuda;
+      if (device_ < 0) device_ = device;
+      if (device_ < 0) require(cuda, cuda.get_device(&device_), "cudaGetDevice");
+      char bus[32] = {};
+      require(cuda, cuda.device_get_pci_bus_id(bus, sizeof bus, device_), "cudaDeviceGetPCIBusId");
+      bus_id_ = bus;
+      const topo::RankRecord& me = comm_.world().fabric.records[static_cast<std::size_t>(comm_.world().rank)];
+      // Domains of an injected hierarchy are hosts to everybody.
+      const auto domain = static_cast<std::uint64_t>(comm_.world().domain_of[static_cast<std::size_t>(comm_.world().rank)]);
+      mine.record = topo::gpu_record(machine_with_devices(comm_.world()), bus_id_, me.host_id + domain * 0x9e3779b97f4a7c15u);
+      if (runtime_->nccl) mine.version = runtime_->nccl->version;
+      else why = fmt::format("it has no NCCL ({})", runtime_->without_nccl);
+      mine.ordered = mine.version >= first_ordered_version && is_on("NCCL_LAUNCH_ORDER_IMPLICIT");
+      mine.shares_gpus = mine.version >= first_shared_version && is_on("NCCL_MULTI_RANK_GPU_ENABLE");
+      if (comm_.rank() == 0 && runtime_->nccl && !inherited_ && runtime_->nccl->get_unique_id(&mine.id) != nccl::Code::success)
+        mine.version = 0, why = "ncclGetUniqueId failed there";
+    }
+  } catch (const std::exception& error) {
+    mine.version = 0;
+    why = error.what();
   }
   why.copy(mine.why, sizeof mine.why - 1);
+  return mine;
+}
+
+void DeviceSide::connect(int device) {
+  const Card mine = own_card(device);
   const auto n = static_cast<std::size_t>(comm_.size());
   std::vector<Card> cards(n);
   comm_.allgather_bytes(&mine, cards.data(), sizeof mine);
@@ -173,16 +184,22 @@ void DeviceSide::warm_up() {
     g.nccl->settle(runtime_->nccl->all_reduce(site_->word->data(), site_->word->data(), 1, nccl::Type::i32, nccl::RedOp::sum, g.nccl->get(), stream), "ncclAllReduce",
                    patience("NCCL to take its first call", limit));
     done.record(stream);
-    wait_for(done, Call{.coll = Coll::barrier}, limit, false);
+    wait_for(done, limit, true);
   }
 }
 
 void DeviceSide::split_into(DeviceSide* child, int color, int key) {
   if (!site_ || !connected_) return;  // on all ranks alike
-  const device::Current current(runtime_->cuda, device_);
-  const auto between = patience("the GPUs of all ranks to split", comm_.world().config.timeout_s);
-  auto made = device::Communicator::split(*site_->groups[0].nccl, child != nullptr ? color : -1, key, between);
-  if (child != nullptr) child->inherited_ = std::move(made);
+  try {
+    const device::Current current(runtime_->cuda, device_);
+    const auto between = patience("the GPUs of all ranks to split", comm_.world().config.timeout_s);
+    auto made = device::Communicator::split(*site_->groups[0].nccl, child != nullptr ? color : -1, key, between);
+    if (child == nullptr) return;
+    child->inherited_ = std::move(made);
+    child->device_ = device_;
+  } catch (const std::exception& error) {
+    give_up("split", error);
+  }
 }
 
 std::uint64_t DeviceSide::register_memory(void* data, std::size_t bytes) {
@@ -215,16 +232,36 @@ void DeviceSide::forget(std::uint64_t registration) noexcept {
 }
 
 void DeviceSide::close() {
-  known_.clear();
-  if (!site_) return;
+  if (runtime_ == nullptr || device_ < 0) return;
+  try {
+    const double limit = comm_.world().config.timeout_s;
+    const device::Current current(runtime_->cuda, device_);
+    if (copying_) wait_for(*copied_, limit, false);
+    copying_ = false;
+    known_.clear();
+    while (!registered_.empty()) forget(registered_.begin()->first);
+    if (!site_) return;
+    const auto between = patience("the GPUs of all ranks to finish", limit);
+    for (auto g = site_->groups.rbegin(); g != site_->groups.rend(); ++g)
+      if (g->nccl) g->nccl->finalize(between);
+    site_.reset();
+  } catch (const std::exception& error) {
+    give_up("close", error);
+  }
+}
+
+bool DeviceSide::try_close() {
+  if (runtime_ == nullptr || device_ < 0) return true;
   const device::Current current(runtime_->cuda, device_);
-  if (copying_) wait_for(*copied_, Call{.coll = Coll::barrier}, comm_.world().config.timeout_s, false);
+  if (copying_ && !copied_->reached()) return false;
   copying_ = false;
+  known_.clear();
   while (!registered_.empty()) forget(registered_.begin()->first);
-  const auto between = patience("the GPUs of all ranks to finish", comm_.world().config.timeout_s);
+  if (!site_) return true;
   for (auto g = site_->groups.rbegin(); g != site_->groups.rend(); ++g)
-    if (g->nccl) g->nccl->finalize(between);
+    if (g->nccl && !g->nccl->try_finalize()) return false;
   site_.reset();
+  return true;
 }
 
 void DeviceSide::abort() noexcept {

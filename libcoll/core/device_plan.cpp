@@ -40,7 +40,7 @@ planning::DeviceSituation DeviceSide::situation_of(const Call& call, std::span<c
   planning::DeviceSituation s;
   s.nccl = true;
   // A call on a stream is to return before its work is done; through host memory it would not.
-  if (o.stream.given) s.capturing = is_capturing(stream_of(o));
+  if (o.stream.given) s.capturing = is_capturing(call, stream_of(o));
   else s.host_us = comm_.predicted_us(call, counts);
   return s;
 }
@@ -63,29 +63,34 @@ Result<std::optional<algo::DeviceRecipe>> DeviceSide::choose(const sched::Proble
 const exec::DeviceProgram* DeviceSide::program_for(const Call& call, const Args& args, const CallOptions& o) {
   if (const std::string why = objection(call); !why.empty()) {
     const std::string wish = comm_.device_wish_for(call);
-    if (!wish.empty() && wish != staged_recipe) comm_.refuse(call.coll, fmt::format("algorithm \"{}\": {}", wish, why));
+    if (!wish.empty() && wish != staged_recipe) comm_.refuse_alike(call.coll, fmt::format("algorithm \"{}\": {}", wish, why));
     return nullptr;
   }
   const std::span<const Count> counts = counts_are_hashed(call.coll) ? std::span(args.recv_counts, static_cast<std::size_t>(comm_.size())) : std::span<const Count>{};
   const CallWords words = words_of(call);
-  const std::tuple key(words.w[0], words.w[1], words.w[2], !o.stream.given ? 0 : is_capturing(stream_of(o)) ? 2 : 1);
+  const std::tuple key(words.w[0], words.w[1], words.w[2], !o.stream.given ? 0 : is_capturing(call, stream_of(o)) ? 2 : 1);
   if (const auto at = known_.find(key); at != known_.end()) {
     if (std::equal(counts.begin(), counts.end(), at->second.counts.begin(), at->second.counts.end())) return at->second.program ? &*at->second.program : nullptr;
     known_.erase(at);
   }
   const sched::Problem problem = problem_of(call, counts);
   const auto recipe = choose(problem, call, situation_of(call, counts, o));
-  if (!recipe) comm_.refuse(call.coll, recipe.error().text);
+  if (!recipe) comm_.refuse_alike(call.coll, recipe.error().text);
   if (known_.size() >= most_programs) known_.clear();
-  Known& made = known_[key];
-  made.counts.assign(counts.begin(), counts.end());
-  if (!*recipe) return nullptr;
-  const device::Current current(runtime_->cuda, device_);
-  auto program = exec::compile_for_devices(call, algo::build_device(problem, device_groups_, **recipe, comm_.rank()), *site_);
-  if (!program) throw Error(program.error().code, fmt::format("libcoll: rank {} of {}: {}", comm_.rank(), comm_.size(), program.error().text));
-  program->text = algo::to_text(**recipe);
-  made.program = std::move(*program);
-  return &*made.program;
+  Known made{.counts = {counts.begin(), counts.end()}, .program = {}};
+  if (*recipe) {
+    try {
+      const device::Current current(runtime_->cuda, device_);
+      auto program = exec::compile_for_devices(call, algo::build_device(problem, device_groups_, **recipe, comm_.rank()), *site_);
+      if (!program) throw Error(program.error().code, fmt::format("libcoll: {}", program.error().text));
+      program->text = algo::to_text(**recipe);
+      made.program = std::move(*program);
+    } catch (const std::exception& error) {
+      give_up(name_of(call.coll), error);
+    }
+  }
+  const auto at = known_.insert_or_assign(key, std::move(made)).first;
+  return at->second.program ? &*at->second.program : nullptr;
 }
 
 std::string DeviceSide::explain(const Call& call, std::span<const Count> counts, const CallOptions& o) {

@@ -41,6 +41,8 @@ class DeviceSide {
   void split_into(DeviceSide* child, int color, int key);
   // Collective: no NCCL communicator is left afterwards.
   void close();
+  // Never waits: false while something is under way.
+  bool try_close();
   // Not collective: ends what is under way.
   void abort() noexcept;
   // The way a call on GPU memory would take, with runners-up. Not collective.
@@ -49,6 +51,10 @@ class DeviceSide {
   // where NCCL serves nothing.
   std::uint64_t register_memory(void* data, std::size_t bytes);
   void forget(std::uint64_t registration) noexcept;
+  // Of the blocking call that begins here: its peers may give it to NCCL without asking this rank. Until it has run,
+  // arguments that are refused on this rank alone end the communicator, since NCCL of the others waits for its part.
+  void set_goes_alone(bool yes) noexcept { goes_alone_ = yes; }
+  bool goes_alone() const noexcept { return goes_alone_ && site_.has_value(); }
   std::string describe() const;  // "NCCL 2.28.9 on device 0 (0000:1b:00.0)", or why calls pass through host memory
 
  private:
@@ -65,10 +71,10 @@ class DeviceSide {
   Places places_of(const Call&, const Args&, const Extents&) const;
   Where agree(const Call&, const CallOptions&, const Places&);
   std::uint8_t agree_on(std::uint8_t bits);
+  Card own_card(int device);
   void connect(int device);
   std::string join_groups(const nccl::UniqueId&);
   void warm_up();
-  void require_same_device(const Call&, int device);
   void define_groups(const topo::GpuFabric&, bool overlap);
   std::string objection(const Call&) const;
   sched::Problem problem_of(const Call&, std::span<const Count> counts) const;
@@ -77,12 +83,13 @@ class DeviceSide {
   const exec::DeviceProgram* program_for(const Call&, const Args&, const CallOptions&);
   void launch(const exec::DeviceProgram&, const Args&, const CallOptions&, const Extents&);
   void stage(const Plan&, const Args&, const CallOptions&, const Extents&, const Places&);
-  void wait_for(const device::Event&, const Call&, double timeout_s, bool watch_nccl);
+  Args fetch(const Args&, const Extents&, const Places&, cuda::Stream, bool behind_stream, double timeout_s);
+  void wait_for(const device::Event&, double timeout_s, bool watch_nccl);
   device::Between patience(std::string what, double timeout_s) const;
-  void require_untroubled(const Call&);
-  [[noreturn]] void give_up(const Call&, const std::exception&);
+  void require_untroubled() const;
+  [[noreturn]] void give_up(const char* call, const std::exception&);
   cuda::Stream stream_of(const CallOptions&);
-  bool is_capturing(cuda::Stream) const;
+  bool is_capturing(const Call&, cuda::Stream);
 
   CommImpl& comm_;
   const device::Runtime* const runtime_;  // null: this rank's process has no CUDA, others' have
@@ -117,6 +124,7 @@ class DeviceSide {
   std::optional<device::Stream> own_stream_;
   std::optional<device::Event> copied_, finished_;
   bool copying_ = false;
+  bool goes_alone_ = false;
 };
 
 }  // namespace libcoll::detail

@@ -170,9 +170,10 @@ struct Run {
   void reduce_scatter(const Step& s, device::Communicator& c, cuda::Stream stream, const Say& say) const {
     const auto parts = parts_of(s);
     if (is_one_call(s)) return say(t.reduce_scatter(at(s.from), at(s.to), static_cast<std::size_t>(parts[0].count), type, op, c.get(), stream));
+    const std::size_t me = place_in(s);
     for (std::size_t m = 0; m < parts.size(); ++m) {
       std::byte* mine = at(s.from) + bytes(parts[m].offset);
-      if (parts[m].count != 0) say(t.reduce(mine, m == place_in(s) ? at(s.to) : mine, static_cast<std::size_t>(parts[m].count), type, op, static_cast<int>(m), c.get(), stream));
+      if (parts[m].count != 0) say(t.reduce(mine, m == me ? at(s.to) : mine, static_cast<std::size_t>(parts[m].count), type, op, static_cast<int>(m), c.get(), stream));
     }
   }
 
@@ -180,9 +181,10 @@ struct Run {
   void allgather(const Step& s, device::Communicator& c, cuda::Stream stream, const Say& say) const {
     const auto parts = parts_of(s);
     if (is_one_call(s)) return say(t.all_gather(at(s.from), at(s.to), bytes(parts[0].count), nccl::Type::u8, c.get(), stream));
+    const std::size_t me = place_in(s);
     for (std::size_t m = 0; m < parts.size(); ++m) {
       std::byte* there = at(s.to) + bytes(parts[m].offset);
-      if (parts[m].count != 0) say(t.broadcast(m == place_in(s) ? at(s.from) : there, there, bytes(parts[m].count), nccl::Type::u8, static_cast<int>(m), c.get(), stream));
+      if (parts[m].count != 0) say(t.broadcast(m == me ? at(s.from) : there, there, bytes(parts[m].count), nccl::Type::u8, static_cast<int>(m), c.get(), stream));
     }
   }
 

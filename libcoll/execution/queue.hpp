@@ -119,8 +119,8 @@ class Queue {
   // From now on nothing can start any more, and the other members are told: this rank cannot go on, for a reason that lies
   // outside of the queue.
   void break_off(const std::string& why);
-  // A member that is known to be lost or to have given up; -1: none.
-  int find_lost(std::string& why);
+  // A member that is known to be lost or to have given up; -1: none. Asks the system only if told to.
+  int find_lost(std::string& why, bool ask_system);
   // Skips the next schedule, whose arguments this rank refuses, and tells the others.
   void refuse_next();
   std::uint32_t sequence() const { return sequence_; }

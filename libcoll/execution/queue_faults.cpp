@@ -77,12 +77,19 @@ void Queue::break_off(const std::string& why) {
   end_rest(std::make_exception_ptr(Error(Errc::closed, why)));
 }
 
-int Queue::find_lost(std::string& why) {
-  if (const int r = group_.find_lost(why); r >= 0) return r;
+int Queue::find_lost(std::string& why, bool ask_system) {
+  if (const int r = group_.find_lost(why, ask_system); r >= 0) return r;
   if (engine_.messenger() == nullptr) return -1;
   const auto lock = lock_if_shared();
   engine_.messenger()->progress();
   heed_notices();
+  if (untold_ != nullptr) {
+    try {
+      std::rethrow_exception(std::exchange(untold_, nullptr));
+    } catch (const Error& e) {
+      return why = e.what(), std::max(0, e.peer());
+    }
+  }
   if (!broken_.empty()) return why = broken_, rank_;
   const auto at = std::find(members_.begin(), members_.end(), engine_.messenger()->lost_peer(&why));
   return at == members_.end() ? -1 : static_cast<int>(at - members_.begin());

@@ -61,9 +61,18 @@ std::string Communicator::trouble() const {
 }
 
 void Communicator::finalize(const Between& between) {
-  if (comm_ == nullptr) return;
-  settle(table_.comm_finalize(comm_), "ncclCommFinalize", between);
+  while (!try_finalize()) between();
+}
+
+bool Communicator::try_finalize() {
+  if (comm_ == nullptr) return true;
+  Code code = std::exchange(finalizing_, true) ? Code::in_progress : table_.comm_finalize(comm_);
+  if (code == Code::in_progress)
+    if (const Code c = table_.comm_get_async_error(comm_, &code); c != Code::success) code = c;
+  if (code == Code::in_progress) return false;
+  if (code != Code::success) throw Error(Errc::system, fmt::format("libcoll: ncclCommFinalize: {}", text_of(table_, code, comm_)));
   table_.comm_destroy(std::exchange(comm_, nullptr));
+  return true;
 }
 
 void Communicator::abort() noexcept {

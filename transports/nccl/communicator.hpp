@@ -30,6 +30,8 @@ class Communicator {
   std::string trouble() const;
   // Collective: everything enqueued has ended afterwards.
   void finalize(const Between&);
+  // The same without waiting: to be called again while it is false.
+  bool try_finalize();
   // Ends what is under way here; peers hear of it from NCCL or have to be told.
   void abort() noexcept;
 
@@ -37,6 +39,7 @@ class Communicator {
   explicit Communicator(const nccl::Table& table) : table_(table) {}
   const nccl::Table& table_;
   nccl::Comm comm_ = nullptr;
+  bool finalizing_ = false;
 };
 
 }  // namespace libcoll::device

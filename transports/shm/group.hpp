@@ -194,8 +194,9 @@ class Group {
   bool all_departed();
   // process_vm_readv failed on a rank that was readable at creation: dead or torn down; throws.
   [[noreturn]] void peer_unreadable(int r);
-  // A rank of the communicator that is known to be dead, or that made a member give up; -1: none. Never waits.
-  int find_lost(std::string& why) const;
+  // A rank of the communicator that is known to be dead, or that made a member give up; -1: none. Never waits. Only whoever
+  // asks the system hears of the dead, at the price of a call for each member.
+  int find_lost(std::string& why, bool ask_system) const;
   // Buffers in the arena that were lent to the members instead of being copied, sources and results.
   void count_lent() { ++lent_buffers_; }
   std::uint64_t lent_buffers() const { return lent_buffers_; }

@@ -162,7 +162,7 @@ void Group::check_alive(int waiting_for) {
   }
 }
 
-int Group::find_lost(std::string& why) const {
+int Group::find_lost(std::string& why, bool ask_system) const {
   for (int r = 0; r < size_; ++r) {
     if (r == rank_) continue;
     if (const std::uint32_t culprit = peers_[static_cast<std::size_t>(r)].control->gave_up_on.load(std::memory_order_acquire); culprit != 0) {
@@ -170,7 +170,7 @@ int Group::find_lost(std::string& why) const {
       why = fmt::format("rank {} was lost or gave up (reported by rank {})", lost, name_of_rank(r));
       return lost;
     }
-    if (host_.lost(peers_[static_cast<std::size_t>(r)].local)) {
+    if (ask_system && host_.lost(peers_[static_cast<std::size_t>(r)].local)) {
       why = fmt::format("rank {} (pid {}) died", name_of_rank(r), host_.pid(peers_[static_cast<std::size_t>(r)].local));
       return name_of_rank(r);
     }
