@@ -1,116 +1,16 @@
 // Collectives on GPU memory, on the double of CUDA and NCCL: ranks are threads, hosts those of an injected hierarchy.
-#include <fmt/format.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
-#include <atomic>
-#include <filesystem>
-#include <fstream>
-#include <numeric>
 #include <random>
 
 #include "tests/device/device_body.hpp"
-#include "tests/support/gpu_double/gpu_double.hpp"
-#include "tests/support/ranks.hpp"
+#include "tests/device/double_job.hpp"
 #include "tests/support/values.hpp"
-#include "tests/unit/topology/made_hosts.hpp"
 #include "transports/nccl/device.hpp"
 
 namespace libcoll::test {
 
 namespace {
-
-using gpu_double::Session;
-
-// A file that goes with its owner.
-class File {
- public:
-  explicit File(const std::string& text) {
-    static std::atomic<int> next{0};
-    path_ = std::filesystem::temp_directory_path() / ("libcoll-double-" + std::to_string(getpid()) + "-" + std::to_string(next++));
-    std::ofstream(path_) << text;
-  }
-  ~File() { std::filesystem::remove(path_); }
-  File(const File&) = delete;
-  File& operator=(const File&) = delete;
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
-
-constexpr int gpus_of_a_host = 8;
-
-// The double's GPUs at one NVSwitch, a NIC each.
-std::string machine_text() {
-  topo::MadeHost h = topo::make_switched_host(gpus_of_a_host, gpus_of_a_host, 18);
-  for (int i = 0; i < gpus_of_a_host; ++i) h.machine.nodes[static_cast<std::size_t>(h.gpus[static_cast<std::size_t>(i)])].bus_id = fmt::format("0000:{:02x}:00.0", i + 1);
-  return topo::to_json(h.machine);
-}
-
-std::string hierarchy_text(const std::vector<int>& ranks_of_hosts) {
-  std::string groups;
-  for (int first = 0; const int n : ranks_of_hosts) {
-    std::string ranks;
-    for (int i = 0; i < n; ++i) ranks += fmt::format("{}{}", i == 0 ? "" : ",", first + i);
-    first += n;
-    groups += fmt::format("{}{{\"ranks\":[{}]}}", groups.empty() ? "" : ",", ranks);
-  }
-  return fmt::format("{{\"libcoll_hierarchy\":1,\"size\":{},\"levels\":[{{\"level\":\"host\",\"groups\":[{}]}}]}}", std::accumulate(ranks_of_hosts.begin(), ranks_of_hosts.end(), 0), groups);
-}
-
-// A world of so many ranks on each host, each with a GPU of its own, while this lives.
-class Job {
- public:
-  explicit Job(std::vector<int> ranks_of_hosts, gpu_double::Options o = {}) : hosts_(std::move(ranks_of_hosts)), session_(with_devices(o)), hierarchy_(hierarchy_text(hosts_)), machine_(machine_text()) {
-    runtime_ = {.cuda = session_.cuda(), .nccl = session_.nccl(), .without_nccl = {}};
-    device::replace_runtime(&runtime_);
-    launch_.ranks = std::accumulate(hosts_.begin(), hosts_.end(), 0);
-    launch_.config.gpu = "on";
-    launch_.config.topology_file = machine_.path();
-    if (hosts_.size() > 1) launch_.config.hierarchy_file = hierarchy_.path();
-  }
-  ~Job() { device::replace_runtime(nullptr); }
-  Job(const Job&) = delete;
-  Job& operator=(const Job&) = delete;
-
-  Config& config() { return launch_.config; }
-  Session& session() { return session_; }
-  device::Runtime& runtime() { return runtime_; }
-  // Host and GPU of a rank.
-  std::pair<int, int> seat(int rank) const {
-    int host = 0;
-    while (rank >= hosts_[static_cast<std::size_t>(host)]) rank -= hosts_[static_cast<std::size_t>(host++)];
-    return {host, one_gpu ? 0 : rank};
-  }
-  bool one_gpu = false;  // for all ranks of a host
-
-  // The bodies of all ranks, each on its thread, host and GPU.
-  std::string run(const Body& body) {
-    return run_threads(launch_, [&](Comm& c) {
-      session_.enter_host(seat(c.rank()).first);
-      runtime_.cuda.set_device(seat(c.rank()).second);
-      body(c);
-    });
-  }
-  void expect_clean() {
-    for (const std::string& line : session_.finish()) ADD_FAILURE() << line;
-  }
-
- private:
-  gpu_double::Options with_devices(gpu_double::Options o) const {
-    o.hosts = static_cast<int>(hosts_.size());
-    o.devices_per_host = gpus_of_a_host;
-    o.seed = test_seed();
-    return o;
-  }
-
-  std::vector<int> hosts_;
-  Session session_;
-  File hierarchy_, machine_;
-  device::Runtime runtime_;
-  Launch launch_;
-};
 
 // A number in the memory of the current GPU.
 class Number {
