@@ -51,7 +51,12 @@ class Suite {
     if (missing.empty()) missing = seat(host);
     const std::string why = of_first_without(missing);
     host.close();
-    if (!why.empty()) return skip("everything", why), exit_skipped;
+    if (!why.empty()) {
+      const auto nccl = nccl::load_nccl();
+      say("{}", nccl ? nccl->origin + " is there" : "no NCCL: " + nccl.error().text);
+      skip("everything", why);
+      return exit_skipped;
+    }
     if (runtime_->cuda.is_fake() || (runtime_->nccl && runtime_->nccl->is_fake())) throw std::runtime_error("this is the double of CUDA or NCCL, which this program is not for");
     introduce();
     say("LIBCOLL_TEST_SEED={} repeats this run", seed_);
@@ -104,9 +109,10 @@ class Suite {
   std::string seat(Comm& host) {
     device_ = host.rank() % devices_;
     shares_ = host.size() > devices_;
-    // NCCL and libcoll read both when GPUs are used for the first time, which is later than this. Never the library's doing:
-    // the one is NCCL's experiment, the other an application's promise.
-    if (shares_) setenv("NCCL_MULTI_RANK_GPU_ENABLE", "1", 0);
+    // NCCL and libcoll read these when GPUs are used for the first time, which is later than this. Never the library's doing:
+    // they are an experiment of NCCL's (2.30), multiprocessors that ranks of one GPU leave each other, and the order that
+    // calls on several communicators need.
+    if (shares_) setenv("NCCL_MULTI_RANK_GPU_ENABLE", "1", 0), setenv("NCCL_MAX_CTAS", "4", 0);
     setenv("NCCL_LAUNCH_ORDER_IMPLICIT", "1", 0);
     const cuda::Error e = runtime_->cuda.set_device(device_);
     return e == cuda::Error::success ? std::string() : fmt::format("device {}: {}", device_, runtime_->cuda.get_error_string(e));
@@ -143,7 +149,7 @@ class Suite {
     world_.allreduce(in_place, x.at(), 1, DType::i64, Op::sum);
     if (x.get()[0] != world_.size() * (world_.size() + 1) / 2) throw std::runtime_error("the first allreduce gave a wrong sum");
     say("{}", world_.describe());
-    if (!follows("nccl")) say("NCCL: SKIPPED: every call of this run passes through host memory (the line before says why)");
+    if (!follows("nccl")) skip("NCCL", "every call of this run passes through host memory; the line before says why");
   }
 
   // Whether calls can go that way here. Refused on all ranks alike.
