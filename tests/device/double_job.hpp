@@ -1,4 +1,4 @@
-// A job whose GPUs are doubles: ranks are threads, hosts those of an injected hierarchy.
+// A world on the double of CUDA and NCCL: ranks are threads, hosts those of an injected hierarchy.
 #pragma once
 
 #include <fmt/format.h>
@@ -9,17 +9,18 @@
 #include <filesystem>
 #include <fstream>
 #include <numeric>
-#include <string>
-#include <utility>
-#include <vector>
+#include <optional>
 
 #include "tests/support/gpu_double/gpu_double.hpp"
 #include "tests/support/ranks.hpp"
 #include "tests/support/values.hpp"
 #include "tests/unit/topology/made_hosts.hpp"
+#include "transports/nccl/device.hpp"
 #include "transports/nccl/runtime.hpp"
 
 namespace libcoll::test {
+
+using gpu_double::Session;
 
 // A file that goes with its owner.
 class File {
@@ -74,7 +75,7 @@ class Job {
   Job& operator=(const Job&) = delete;
 
   Config& config() { return launch_.config; }
-  gpu_double::Session& session() { return session_; }
+  Session& session() { return session_; }
   device::Runtime& runtime() { return runtime_; }
   // Host and GPU of a rank.
   std::pair<int, int> seat(int rank) const {
@@ -105,10 +106,52 @@ class Job {
   }
 
   std::vector<int> hosts_;
-  gpu_double::Session session_;
+  Session session_;
   File hierarchy_, machine_;
   device::Runtime runtime_;
   Launch launch_;
 };
+
+// A number in the memory of the current GPU.
+class Number {
+ public:
+  Number(const device::Runtime& r, std::int64_t value) : cuda_(r.cuda), memory_(r.cuda, sizeof value) { set(value); }
+  void set(std::int64_t value) { move(memory_.data(), &value, cuda::CopyKind::host_to_device); }
+  std::int64_t get() const {
+    std::int64_t value = 0;
+    move(&value, memory_.data(), cuda::CopyKind::device_to_host);
+    return value;
+  }
+  void* at() { return memory_.data(); }
+
+ private:
+  void move(void* to, const void* from, cuda::CopyKind kind) const {
+    device::Stream stream(cuda_);
+    device::require(cuda_, cuda_.memcpy_async(to, from, sizeof(std::int64_t), kind, stream.get()), "cudaMemcpyAsync");
+    device::require(cuda_, cuda_.stream_synchronize(stream.get()), "cudaStreamSynchronize");
+  }
+  const cuda::Table& cuda_;
+  device::Memory memory_;
+};
+
+inline void expect_sum(Comm& c, const device::Runtime& r, const CallOptions& o = {}) {
+  Number x(r, c.rank() + 1), y(r, -1);
+  c.allreduce(x.at(), y.at(), 1, DType::i64, Op::sum, o);
+  if (o.stream.given) r.cuda.stream_synchronize(static_cast<cuda::Stream>(o.stream.handle));
+  EXPECT_EQ(y.get(), c.size() * (c.size() + 1) / 2);
+}
+
+// How a call ended: nothing if well. No call may end by waiting for too long.
+inline std::optional<Errc> end_of(const std::function<void()>& call) {
+  try {
+    call();
+    return {};
+  } catch (const Error& e) {
+    EXPECT_NE(e.code(), Errc::timeout) << e.what();
+    return e.code();
+  }
+}
+
+inline std::int64_t sum_to(int n) { return std::int64_t{n} * (n + 1) / 2; }
 
 }  // namespace libcoll::test

@@ -5,41 +5,10 @@
 
 #include "tests/device/device_body.hpp"
 #include "tests/device/double_job.hpp"
-#include "tests/support/values.hpp"
-#include "transports/nccl/device.hpp"
 
 namespace libcoll::test {
 
 namespace {
-
-// A number in the memory of the current GPU.
-class Number {
- public:
-  Number(const device::Runtime& r, std::int64_t value) : cuda_(r.cuda), memory_(r.cuda, sizeof value) { set(value); }
-  void set(std::int64_t value) { move(memory_.data(), &value, cuda::CopyKind::host_to_device); }
-  std::int64_t get() const {
-    std::int64_t value = 0;
-    move(&value, memory_.data(), cuda::CopyKind::device_to_host);
-    return value;
-  }
-  void* at() { return memory_.data(); }
-
- private:
-  void move(void* to, const void* from, cuda::CopyKind kind) const {
-    device::Stream stream(cuda_);
-    device::require(cuda_, cuda_.memcpy_async(to, from, sizeof(std::int64_t), kind, stream.get()), "cudaMemcpyAsync");
-    device::require(cuda_, cuda_.stream_synchronize(stream.get()), "cudaStreamSynchronize");
-  }
-  const cuda::Table& cuda_;
-  device::Memory memory_;
-};
-
-void expect_sum(Comm& c, const device::Runtime& r, const CallOptions& o = {}) {
-  Number x(r, c.rank() + 1), y(r, -1);
-  c.allreduce(x.at(), y.at(), 1, DType::i64, Op::sum, o);
-  if (o.stream.given) r.cuda.stream_synchronize(static_cast<cuda::Stream>(o.stream.handle));
-  EXPECT_EQ(y.get(), c.size() * (c.size() + 1) / 2);
-}
 
 DeviceBodyOptions some_cases() { return {.seed = test_seed(), .random_cases = static_cast<int>(150 * test_scale())}; }
 
