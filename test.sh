@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # Installs, builds and runs every test: release, then the sanitizers, then the fuzzers with Clang.
-# Usage: ./test.sh [--quick | --programs]
+# Usage: ./test.sh [--quick | --gpu | --programs]
 #   --quick     the release build only
+#   --gpu       instead: GPU memory with real CUDA and NCCL, with 1, 2 and 4 ranks (docs/gpu.md); fetches NCCL once, 350 MB.
+#               Lines that begin with SKIPPED say what this machine is not good for
 #   --programs  instead: programs of others without and with the interposer (tests/programs; downloads, takes an hour)
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -19,9 +21,49 @@ build() {  # preset [targets...]
   else cmake --build --preset "$preset" -j "$jobs" | tail -n 1; fi
 }
 
+# Our declarations of CUDA's and NCCL's binary interface against their headers, as far as there are some.
+abi_check() {  # what scripts/fetch-gpu.sh fetches first
+  step "declarations of CUDA and NCCL against the real headers"
+  scripts/fetch-gpu.sh "$@" || echo "SKIPPED: scripts/fetch-gpu.sh $*: it failed (no network?)"
+  cmake --preset release >/dev/null
+  cmake --build --preset release -j "$jobs" --target nccl_abi_check
+  echo "nccl_abi_check: what there is to compare agrees"
+}
+
+find_nccl() {  # a path: the caller's, the system's, Python's (it comes with PyTorch), the one that was fetched; or nothing
+  [ -n "${LIBCOLL_NCCL_LIBRARY:-}" ] && { echo "$LIBCOLL_NCCL_LIBRARY"; return; }
+  local found
+  found=$(/sbin/ldconfig -p | awk '/libnccl\.so\.2 /{print $NF; exit}')
+  [ -n "$found" ] || found=$(python3 -c 'import nvidia.nccl, pathlib
+for folder in nvidia.nccl.__path__: print(*pathlib.Path(folder).glob("lib/libnccl.so.2"))' 2>/dev/null | head -n 1) || true
+  [ -n "$found" ] || found=$(ls "$PWD/build/gpu-libraries/libnccl.so.2" 2>/dev/null) || true
+  echo "$found"
+}
+
+test_gpus() {
+  abi_check all
+  step "release (GCC): device_gpu"
+  build release device_gpu
+  local nccl ran="" skipped="" failed=""
+  nccl=$(find_nccl)
+  [ -n "$nccl" ] && export LIBCOLL_NCCL_LIBRARY=$nccl
+  # Searched for CUDA's runtime; libcoll takes the first that suits the driver.
+  export LD_LIBRARY_PATH=${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}$PWD/build/gpu-libraries
+  for n in 1 2 4; do
+    step "device_gpu, $n ranks"
+    local code=0
+    build/release/bin/device_gpu --ranks "$n" --record "build/gpu-record/$n" || code=$?
+    case $code in 0) ran+=" $n" ;; 77) skipped+=" $n" ;; *) failed+=" $n" ;; esac
+  done
+  step "device_gpu: passed with${ran:- no} ranks; skipped with${skipped:- no} ranks; failed with${failed:- no} ranks; records are in build/gpu-record"
+  [ -z "$failed" ]
+}
+
 step "dependencies"
 scripts/install-deps.sh $([ "${1:-}" = "--programs" ] && echo --programs)
 command -v ccache >/dev/null && export CMAKE_CXX_COMPILER_LAUNCHER=ccache CMAKE_C_COMPILER_LAUNCHER=ccache
+
+[ "${1:-}" = "--gpu" ] && { test_gpus; exit; }
 
 step "release (GCC)"
 build release
@@ -38,16 +80,18 @@ fi
 ctest --test-dir build/release --output-on-failure
 [ "${1:-}" = "--quick" ] && exit 0
 
+abi_check cuda  # NCCL's header, in a package of 200 to 350 MB, with --gpu
+
 # Only what runs there: the sanitizers make every file take several times as long.
 sanitized=(body_threads body_forked config_variants bad_input mismatch death creation_death churn communicators core_test c_abi ucx_test arena_test
-           schedule_test algorithms_test execution_test started started_death nccl_test)
+           schedule_test algorithms_test execution_test started started_death nccl_test device_double_test)
 
 step "address and undefined-behaviour sanitizers"
 build asan "${sanitized[@]}"
 ctest --test-dir build/asan --output-on-failure -L sanitize
 
 step "thread sanitizer"
-build tsan body_threads communicators core_test execution_test started arena_test nccl_test
+build tsan body_threads communicators core_test execution_test started arena_test nccl_test device_double_test
 # Since Linux 6.6 address randomisation may collide with TSan's shadow of GCC 12.
 setarch "$(uname -m)" -R ctest --test-dir build/tsan --output-on-failure -L tsan
 

@@ -18,5 +18,10 @@ struct DeviceBodyOptions {
 
 // Collective. The current device is this rank's. Throws std::runtime_error that names the case and the first wrong element.
 void run_device_body(Comm&, const device::Runtime&, const DeviceBodyOptions&);
+// The same of calls that are captured: an allreduce, an allgather and a bcast as one graph, replayed with other data; what a
+// capture refuses, and that the communicator goes on afterwards.
+void run_device_graphs(Comm&, const device::Runtime&, std::uint64_t seed);
+// And of calls on three streams and two communicators at once.
+void run_device_streams(Comm&, const device::Runtime&, std::uint64_t seed, int rounds);
 
 }  // namespace libcoll::test
