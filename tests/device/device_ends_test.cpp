@@ -159,7 +159,9 @@ TEST_P(EndsWithWorkOnAStream, TryCloseNeverWaits) {
     if (std::string(GetParam()) == "staged") gate.release();
     for (int i = 0; i < 3; ++i) {
       const bool closed = !c || c.try_close();
-      if (!gate.open.load()) EXPECT_FALSE(closed);
+      if (!gate.open.load()) {
+        EXPECT_FALSE(closed);
+      }
       looked.arrive_and_wait();
     }
     gate.release();

@@ -32,7 +32,9 @@ TEST_P(DeviceFaults, NcclFailsDuringABlockingCall) {
     expect_sum(c, job.runtime());
     Number x(job.runtime(), 1);
     // The others wait for this rank inside of the call.
-    if (c.rank() == 0) EXPECT_TRUE(job.session().inject_error_at(0, 0, nccl::Code::unhandled_cuda_error, "injected"));
+    if (c.rank() == 0) {
+      EXPECT_TRUE(job.session().inject_error_at(0, 0, nccl::Code::unhandled_cuda_error, "injected"));
+    }
     EXPECT_NE(end_of([&] { c.allreduce(in_place, x.at(), 1, DType::i64, Op::sum, {.memory = Memory::device}); }), std::nullopt);
     expect_closed(c, job.runtime());
   }), "");
@@ -47,7 +49,9 @@ TEST_P(DeviceFaults, NcclFailsBehindAStreamedCall) {
     device::Stream stream(job.runtime().cuda);
     if (c.rank() != 0) c.allreduce(in_place, x.at(), 1, DType::i64, Op::sum, {.stream = stream.get()});
     enqueued.arrive_and_wait();
-    if (c.rank() == 0) EXPECT_TRUE(job.session().inject_error_at(0, 0, nccl::Code::unhandled_cuda_error, "injected"));
+    if (c.rank() == 0) {
+      EXPECT_TRUE(job.session().inject_error_at(0, 0, nccl::Code::unhandled_cuda_error, "injected"));
+    }
     enqueued.arrive_and_wait();
     job.runtime().cuda.stream_synchronize(stream.get());
     EXPECT_NE(end_of([&] { c.allreduce(in_place, x.at(), 1, DType::i64, Op::sum, {.stream = stream.get()}); }), std::nullopt);
@@ -61,7 +65,9 @@ TEST_P(DeviceFaults, NcclFailsBetweenCalls) {
   EXPECT_EQ(job.run([&](Comm& c) {
     expect_sum(c, job.runtime());
     between.arrive_and_wait();
-    if (c.rank() == 0) EXPECT_TRUE(job.session().inject_error_at(0, 0, nccl::Code::unhandled_cuda_error, "injected"));
+    if (c.rank() == 0) {
+      EXPECT_TRUE(job.session().inject_error_at(0, 0, nccl::Code::unhandled_cuda_error, "injected"));
+    }
     between.arrive_and_wait();
     EXPECT_NE(end_of([&] { expect_sum(c, job.runtime()); }), std::nullopt);
     expect_closed(c, job.runtime());
@@ -99,7 +105,9 @@ TEST(DeviceFault, StreamedCallsLearnThatAPeerHasStopped) {
     device::Stream stream(job.runtime().cuda);
     if (c.rank() == 0) c.abort("a test says so");
     aborted.arrive_and_wait();
-    if (c.rank() == 1) EXPECT_EQ(end_of([&] { c.allreduce(in_place, x.at(), 1, DType::i64, Op::sum, {.stream = stream.get()}); }), Errc::peer_lost);
+    if (c.rank() == 1) {
+      EXPECT_EQ(end_of([&] { c.allreduce(in_place, x.at(), 1, DType::i64, Op::sum, {.stream = stream.get()}); }), Errc::peer_lost);
+    }
     expect_closed(c, job.runtime());
   }), "");
 }
@@ -160,7 +168,9 @@ TEST_P(RefusedByOneRank, EndsTheCommunicator) {
         cuda.stream_synchronize(stream.get());
         end = end_of(call);
       }
-      if (c.rank() == 0) EXPECT_EQ(end, Errc::invalid_argument);
+      if (c.rank() == 0) {
+        EXPECT_EQ(end, Errc::invalid_argument);
+      }
       else EXPECT_NE(end, std::nullopt);
       expect_closed(c, job.runtime());
     }), "");
@@ -197,7 +207,9 @@ TEST(DeviceFault, StartedAndPersistentCallsRefuseGpus) {
       std::int64_t here = c.rank() + 1;
       EXPECT_EQ(end_of([&] { c.iallreduce(in_place, x.at(), 1, DType::i64, Op::sum).wait(); }), Errc::invalid_argument);
       EXPECT_EQ(end_of([&] { c.iallreduce(in_place, &here, 1, DType::i64, Op::sum, {.stream = stream.get()}).wait(); }), Errc::invalid_argument);
-      if (c.rank() == 0) EXPECT_EQ(end_of([&] { c.plan_allreduce(in_place, x.at(), 1, DType::i64, Op::sum); }), Errc::invalid_argument);
+      if (c.rank() == 0) {
+        EXPECT_EQ(end_of([&] { c.plan_allreduce(in_place, x.at(), 1, DType::i64, Op::sum); }), Errc::invalid_argument);
+      }
       c.iallreduce(in_place, &here, 1, DType::i64, Op::sum).wait();
       EXPECT_EQ(here, sum_to(c.size()));
       expect_sum(c, job.runtime());
@@ -310,7 +322,9 @@ TEST_P(CudaFails, OnOneRankEndsTheCommunicator) {
       job.runtime().cuda.stream_synchronize(stream.get());
       end = end_of(call);
     }
-    if (c.rank() == 1) EXPECT_EQ(end, Errc::system);
+    if (c.rank() == 1) {
+      EXPECT_EQ(end, Errc::system);
+    }
     else EXPECT_NE(end, std::nullopt);
     failing = {};
     expect_closed(c, job.runtime());
