@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <barrier>
 #include <filesystem>
 #include <fstream>
 #include <numeric>
@@ -93,6 +94,8 @@ class Job {
       body(c);
     });
   }
+  // All ranks, apart from the library: what one of them does next must not meet the others in what they did before.
+  void meet() { together_.arrive_and_wait(); }
   void expect_clean() {
     for (const std::string& line : session_.finish()) ADD_FAILURE() << line;
   }
@@ -106,6 +109,7 @@ class Job {
   }
 
   std::vector<int> hosts_;
+  std::barrier<> together_{std::accumulate(hosts_.begin(), hosts_.end(), 0)};
   Session session_;
   File hierarchy_, machine_;
   device::Runtime runtime_;
