@@ -51,6 +51,7 @@ class DeviceSide {
   // where NCCL serves nothing.
   std::uint64_t register_memory(void* data, std::size_t bytes);
   void forget(std::uint64_t registration) noexcept;
+  const std::shared_ptr<DeviceSide*>& self() const { return self_; }
   // Of the blocking call that begins here: its peers may give it to NCCL without asking this rank. Until it has run,
   // arguments that are refused on this rank alone end the communicator, since NCCL of the others waits for its part.
   void set_goes_alone(bool yes) noexcept { goes_alone_ = yes; }
@@ -115,10 +116,6 @@ class DeviceSide {
   std::uint64_t registrations_ = 0;
   std::shared_ptr<DeviceSide*> self_ = std::make_shared<DeviceSide*>(this);  // null once it is gone, for who holds registrations
 
- public:
-  const std::shared_ptr<DeviceSide*>& self() const { return self_; }
-
- private:
   // Of staging; the event is behind the last copy that reads from the memory.
   std::optional<device::Pinned> pinned_;
   std::optional<device::Stream> own_stream_;

@@ -283,6 +283,12 @@ static void communicators(libcoll_comm c) {
     OK(libcoll_comm_close(&b));
     REQUIRE(b == NULL);
   }
+  OK(libcoll_comm_dup(c, &b));
+  OK(libcoll_comm_abort(b, "a test says so"));
+  REQUIRE(libcoll_barrier(b) != LIBCOLL_OK);
+  REQUIRE(libcoll_comm_abort(NULL, NULL) == LIBCOLL_ERR_INVALID_ARGUMENT);
+  (void)libcoll_comm_close(&b);
+  REQUIRE(b == NULL);
   OK(libcoll_comm_split_level(c, LIBCOLL_HOST, &b));
   OK(libcoll_comm_size(b, &n));
   REQUIRE(n == size);
