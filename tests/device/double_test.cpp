@@ -46,6 +46,41 @@ TEST(Device, DescribesWhatItDoes) {
   job.expect_clean();
 }
 
+TEST(Device, ExplainsTheWay) {
+  Job job({2, 2});
+  EXPECT_EQ(job.run([&](Comm& c) {
+    const auto explained = [&](Op op, const CallOptions& o) { return c.explain("allreduce", 1000, DType::i32, op, 0, o); };
+    EXPECT_NE(explained(Op::sum, {.memory = Memory::device}).find("decided at the first such call"), std::string::npos);
+    expect_sum(c, job.runtime());
+    EXPECT_NE(explained(Op::sum, {.memory = Memory::device}).find("on GPU memory: nccl"), std::string::npos) << explained(Op::sum, {.memory = Memory::device});
+    EXPECT_NE(explained(Op::sum, {.algorithm = "island/nccl"}).find("on GPU memory: island/nccl (caller"), std::string::npos);
+    EXPECT_NE(explained(Op::band, {.memory = Memory::device}).find("staged through host memory (NCCL has no band"), std::string::npos);
+    EXPECT_EQ(explained(Op::sum, {}).find("GPU"), std::string::npos);
+    EXPECT_THROW(explained(Op::sum, {.algorithm = "island/nccl:chunk=0"}), Error);
+  }), "");
+  job.expect_clean();
+}
+
+TEST(Device, RegisteredBuffers) {
+  Job job({2});
+  EXPECT_EQ(job.run([&](Comm& c) {
+    Number x(job.runtime(), 1), y(job.runtime(), 1);
+    std::int64_t here = 0;
+    EXPECT_THROW(c.register_buffer(&here, sizeof here), Error);
+    EXPECT_THROW(c.register_buffer(x.at(), 0), Error);
+    Registration r = c.register_buffer(x.at(), sizeof here), other = c.register_buffer(y.at(), sizeof here);
+    EXPECT_TRUE(r.active() && other.active());
+    c.allreduce(x.at(), y.at(), 1, DType::i64, Op::sum, {.memory = Memory::device});
+    EXPECT_EQ(y.get(), 2);
+    other = std::move(r);  // y's ends
+    EXPECT_FALSE(r.active());
+    Registration last = c.register_buffer(y.at(), sizeof here);
+    c.close();
+    EXPECT_FALSE(other.active() || last.active());
+  }), "");
+  job.expect_clean();
+}
+
 TEST(Device, OneGpuForAllGoesThroughHostMemory) {
   Job job({3});
   job.one_gpu = true;
