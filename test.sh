@@ -84,7 +84,7 @@ abi_check cuda  # NCCL's header, in a package of 200 to 350 MB, with --gpu
 
 # Only what runs there: the sanitizers make every file take several times as long.
 sanitized=(body_threads body_forked config_variants bad_input mismatch death creation_death churn communicators core_test c_abi ucx_test arena_test
-           schedule_test algorithms_test execution_test started started_death nccl_test device_double_test device_faults_test)
+           schedule_test algorithms_test device_test execution_test started started_death nccl_test device_double_test device_faults_test)
 
 step "address and undefined-behaviour sanitizers"
 build asan "${sanitized[@]}"
