@@ -203,23 +203,29 @@ void DeviceSide::split_into(DeviceSide* child, int color, int key) {
 }
 
 std::uint64_t DeviceSide::register_memory(void* data, std::size_t bytes) {
+  comm_.queue().require_usable();
   cuda::PointerAttributes a;
+  const bool known = runtime_ != nullptr && data != nullptr && runtime_->cuda.pointer_get_attributes(&a, data) == cuda::Error::success && a.type == cuda::MemoryType::device;
+  if (!known && runtime_ != nullptr) runtime_->cuda.get_last_error();  // which later calls would report again
+  // The others meet whatever this rank's memory is.
+  if (!connected_) connect(known ? a.device : -1);
   const auto refuse = [&](const char* what) { throw Error(Errc::invalid_argument, fmt::format("libcoll: rank {} of {}: register_buffer: {}", comm_.rank(), comm_.size(), what)); };
   if (data == nullptr || bytes == 0) refuse("there is no memory");
-  if (runtime_ == nullptr || runtime_->cuda.pointer_get_attributes(&a, data) != cuda::Error::success || a.type != cuda::MemoryType::device) refuse("it is no GPU memory");
-  if (!connected_) connect(a.device);
-  if (!site_) return 0;
+  if (!known) refuse("it is no GPU memory");
   if (a.device != device_) refuse("it is on another GPU than the communicator");
-  const nccl::Table& t = *runtime_->nccl;
-  if (t.comm_register == nullptr) return 0;
-  const device::Current current(runtime_->cuda, device_);
-  const auto between = patience("NCCL to register memory", comm_.world().config.timeout_s);
+  if (!site_ || runtime_->nccl->comm_register == nullptr) return 0;
   std::vector<Registered>& mine = registered_[++registrations_];
-  for (exec::DeviceGroup& g : site_->groups) {
-    if (!g.nccl) continue;
-    void* handle = nullptr;
-    g.nccl->settle(t.comm_register(g.nccl->get(), data, bytes, &handle), "ncclCommRegister", between);
-    mine.push_back({g.nccl->get(), handle});
+  try {
+    const device::Current current(runtime_->cuda, device_);
+    const auto between = patience("NCCL to register memory", comm_.world().config.timeout_s);
+    for (exec::DeviceGroup& g : site_->groups) {
+      if (!g.nccl) continue;
+      void* handle = nullptr;
+      g.nccl->settle(runtime_->nccl->comm_register(g.nccl->get(), data, bytes, &handle), "ncclCommRegister", between);
+      mine.push_back({g.nccl->get(), handle});
+    }
+  } catch (const std::exception& error) {
+    give_up("register_buffer", error);
   }
   return registrations_;
 }

@@ -155,7 +155,7 @@ class LIBCOLL_API Comm {
   // Not collective. Zeroed, 4096-byte aligned, first touched by the caller's CPU. bytes >= 1.
   Buffer allocate(std::size_t bytes);
 
-  // Tells NCCL of GPU memory of this rank. Where one rank passes registered buffers to a collective, all must (NCCL's rule),
+  // Collective. Tells NCCL of GPU memory of this rank. Where one rank passes registered buffers to a collective, all must (NCCL's rule),
   // so call it on all ranks alike. Throws Errc::invalid_argument for memory that is not of this communicator's GPU.
   Registration register_buffer(void* data, std::size_t bytes);
 
