@@ -80,7 +80,6 @@ std::string refuses_over_islands(const Problem& p, const DeviceRecipe& r) {
 }
 
 bool has_blocks(Coll c) { return c == Coll::allgather || c == Coll::reduce_scatter_block; }
-bool reduces(Coll c) { return c == Coll::reduce || c == Coll::allreduce || c == Coll::reduce_scatter || c == Coll::reduce_scatter_block; }
 
 constexpr std::int64_t chunk_sizes[] = {1 << 16, 1 << 18, 1 << 20, 1 << 22, 1 << 24};
 constexpr std::int64_t chunks_worth = 2;  // fewer overlap nothing
@@ -161,8 +160,8 @@ std::string to_text(const DeviceRecipe& r) {
 
 std::string refuses_device(const Problem& p, const DeviceGroups& groups, const DeviceRecipe& r) {
   if (p.coll == Coll::scan || p.coll == Coll::exscan) return fmt::format("NCCL has no {}: it is staged through host memory", detail::name_of(p.coll));
-  if (reduces(p.coll) && !p.commutative) return "NCCL combines operands in any order, but the operation does not commute";
-  if (reduces(p.coll) && p.determinism == Determinism::placement) return "determinism placement needs rank order, and NCCL combines operands in its own";
+  if (detail::is_reduction(p.coll) && !p.commutative) return "NCCL combines operands in any order, but the operation does not commute";
+  if (detail::is_reduction(p.coll) && p.determinism == Determinism::placement) return "determinism placement needs rank order, and NCCL combines operands in its own";
   if (p.coll == Coll::alltoallv && p.in_place) return "in place, give the schedule a copy of the blocks to send";
   if (r.chunk < 0) return fmt::format("chunk is {}", r.chunk);
   if (!r.over_islands && (r.chunk != 0 || !r.sliced)) return "slices and chunk are of recipes over islands";

@@ -14,6 +14,9 @@ enum class Coll : std::uint8_t {
 };
 inline constexpr int coll_count = 16;
 const char* name_of(Coll) noexcept;
+inline bool is_reduction(Coll c) noexcept {
+  return c == Coll::reduce || c == Coll::allreduce || c == Coll::reduce_scatter_block || c == Coll::reduce_scatter || c == Coll::scan || c == Coll::exscan;
+}
 
 // size_of without the call: 0 for unknown types.
 inline std::size_t bytes_of(DType type) noexcept {

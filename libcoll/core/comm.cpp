@@ -21,7 +21,7 @@ Result<NamedAlgorithm> read_options(const CallOptions& o) {
   if (o.algorithm.empty()) return NamedAlgorithm{};
   for (const Algorithm a : {Algorithm::direct, Algorithm::sliced, Algorithm::grouped})
     if (o.algorithm == name_of(a)) return NamedAlgorithm{.native = a};
-  if (algo::parse_device_recipe(o.algorithm)) return NamedAlgorithm{.recipe = std::string(o.algorithm)};
+  if (CommImpl::is_for_devices(o.algorithm)) return NamedAlgorithm{.recipe = std::string(o.algorithm)};
   if (const auto recipe = algo::parse_recipe(o.algorithm); !recipe)
     return failure(Errc::invalid_argument, fmt::format("algorithm \"{}\": {}; choose direct, sliced or grouped, a recipe (docs/algorithms.md), or leave it empty",
                                                        o.algorithm, recipe.error().text));

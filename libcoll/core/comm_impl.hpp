@@ -110,7 +110,7 @@ class CommImpl {
   void allreduce_bits(std::uint8_t bits, std::uint8_t& all);
   // What the caller or the environment want of calls on GPU memory: a device recipe, "staged", or nothing.
   std::string device_wish_for(const Call&) const;
-  static bool is_for_devices(const std::string& recipe);
+  static bool is_for_devices(std::string_view recipe);
 
  private:
   struct Card;

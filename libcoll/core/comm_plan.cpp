@@ -31,7 +31,7 @@ void run_program(shm::Group&, const Args& args, const Plan& plan) { plan.program
 
 }  // namespace
 
-bool CommImpl::is_for_devices(const std::string& recipe) { return recipe == staged_recipe || algo::parse_device_recipe(recipe).has_value(); }
+bool CommImpl::is_for_devices(std::string_view recipe) { return recipe == staged_recipe || algo::parse_device_recipe(recipe).has_value(); }
 
 void CommImpl::validate(const Call& call) {
   if (const std::string what = objection(call); !what.empty()) refuse_alike(call.coll, what);
@@ -49,9 +49,7 @@ std::string CommImpl::objection(const Call& call) const {
                                                         static_cast<std::uint64_t>(call.count) * call.element_bytes <= shm::inline_bytes);
   if (call.algorithm != Algorithm::automatic && !(call.algorithm == Algorithm::grouped ? can_group : can_slice))
     return fmt::format("algorithm {} is not available for this call", name_of(call.algorithm));
-  const bool reduces = call.coll == Coll::reduce || call.coll == Coll::allreduce || call.coll == Coll::scan || call.coll == Coll::exscan ||
-                       call.coll == Coll::reduce_scatter || call.coll == Coll::reduce_scatter_block;
-  if (!reduces) return {};
+  if (!is_reduction(call.coll)) return {};
   if (static_cast<int>(call.op) > op_count) return fmt::format("operation {} is unknown", static_cast<int>(call.op));
   if (call.op != Op::custom && !is_defined(call.op, call.dtype))
     return fmt::format("operation {} is not defined on type {}", name_of(call.op), name_of(call.dtype));

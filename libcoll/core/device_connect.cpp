@@ -238,19 +238,9 @@ void DeviceSide::forget(std::uint64_t registration) noexcept {
 }
 
 void DeviceSide::close() {
-  if (runtime_ == nullptr || device_ < 0) return;
   try {
-    const double limit = comm_.world().config.timeout_s;
-    const device::Current current(runtime_->cuda, device_);
-    if (copying_) wait_for(*copied_, limit, false);
-    copying_ = false;
-    known_.clear();
-    while (!registered_.empty()) forget(registered_.begin()->first);
-    if (!site_) return;
-    const auto between = patience("the GPUs of all ranks to finish", limit);
-    for (auto g = site_->groups.rbegin(); g != site_->groups.rend(); ++g)
-      if (g->nccl) g->nccl->finalize(between);
-    site_.reset();
+    const auto between = patience("the GPUs of all ranks to finish", comm_.world().config.timeout_s);
+    while (!try_close()) between();
   } catch (const std::exception& error) {
     give_up("close", error);
   }

@@ -9,18 +9,10 @@
 
 namespace libcoll::detail {
 
-namespace {
-
-bool reduces(Coll c) {
-  return c == Coll::reduce || c == Coll::allreduce || c == Coll::reduce_scatter || c == Coll::reduce_scatter_block || c == Coll::scan || c == Coll::exscan;
-}
-
-}  // namespace
-
 // Why NCCL cannot do this, or nothing.
 std::string DeviceSide::objection(const Call& call) const {
   if (!staged_only_.empty()) return staged_only_;
-  if (!reduces(call.coll)) return {};
+  if (!is_reduction(call.coll)) return {};
   if (call.op == Op::custom) return "operations of the caller run on CPUs";
   if (!nccl::supports(call.dtype, call.op, runtime_->nccl->version)) return fmt::format("NCCL has no {} of {}", name_of(call.op), name_of(call.dtype));
   if (static_cast<Determinism>(call.determinism) == Determinism::placement) return "NCCL's order of operands depends on the placement";
@@ -38,7 +30,6 @@ sched::Problem DeviceSide::problem_of(const Call& call, std::span<const Count> c
 
 planning::DeviceSituation DeviceSide::situation_of(const Call& call, std::span<const Count> counts, const CallOptions& o) {
   planning::DeviceSituation s;
-  s.nccl = true;
   // A call on a stream is to return before its work is done; through host memory it would not.
   if (o.stream.given) s.capturing = is_capturing(call, stream_of(o));
   else s.host_us = comm_.predicted_us(call, counts);

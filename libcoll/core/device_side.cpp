@@ -140,6 +140,8 @@ void DeviceSide::require_host(const Call& call, const Args& args, const CallOpti
   if (places_of(call, args, extents_of(call, args, comm_.rank(), comm_.size())).any_on_device()) comm_.refuse(call.coll, fmt::format("a buffer is GPU memory, but {}", instead));
 }
 
+double DeviceSide::limit_of(const CallOptions& o) const { return o.timeout_s > 0 ? o.timeout_s : comm_.world().config.timeout_s; }
+
 // -- Through NCCL.
 
 void DeviceSide::require_untroubled() const {
@@ -150,7 +152,7 @@ void DeviceSide::require_untroubled() const {
 }
 
 void DeviceSide::launch(const exec::DeviceProgram& program, const Args& given, const CallOptions& o, const Extents& e) {
-  const double limit = o.timeout_s > 0 ? o.timeout_s : comm_.world().config.timeout_s;
+  const double limit = limit_of(o);
   try {
     // A call on a stream waits for nobody, and would go on calling NCCL for ever after a peer has stopped.
     std::string why;
@@ -227,7 +229,7 @@ void DeviceSide::stage(const Plan& plan, const Args& args, const CallOptions& o,
   // A call on a stream comes after what is there, wherever its buffers lie.
   const bool behind_stream = o.stream.given && runtime_ != nullptr;
   if (!p.any_on_device() && !behind_stream) return plan.run(*plan.group, args, plan);
-  const double limit = o.timeout_s > 0 ? o.timeout_s : comm_.world().config.timeout_s;
+  const double limit = limit_of(o);
   // Others wait for this rank's part.
   const auto or_give_up = [&](const auto& action) {
     try {

@@ -86,6 +86,7 @@ class DeviceSide {
   void stage(const Plan&, const Args&, const CallOptions&, const Extents&, const Places&);
   Args fetch(const Args&, const Extents&, const Places&, cuda::Stream, bool behind_stream, double timeout_s);
   void wait_for(const device::Event&, double timeout_s, bool watch_nccl);
+  double limit_of(const CallOptions&) const;
   device::Between patience(std::string what, double timeout_s) const;
   void require_untroubled() const;
   [[noreturn]] void give_up(const char* call, const std::exception&);

@@ -38,10 +38,6 @@ Coll coll_named(const CommImpl& c, std::string_view where, std::string_view name
   object(c, where, fmt::format("there is no collective \"{}\"; one of:{}", name, known));
 }
 
-bool reduces(Coll coll) {
-  return coll == Coll::reduce || coll == Coll::allreduce || coll == Coll::reduce_scatter_block || coll == Coll::reduce_scatter || coll == Coll::scan ||
-         coll == Coll::exscan;
-}
 bool has_root(Coll coll) {
   return coll == Coll::bcast || coll == Coll::reduce || coll == Coll::gather || coll == Coll::gatherv || coll == Coll::scatter || coll == Coll::scatterv;
 }
@@ -55,13 +51,13 @@ Question ask(const CommImpl& c, std::string_view name, Count count, DType type, 
     if (!what.empty()) object(c, name, what);
   };
   if (call.coll != Coll::barrier) {
-    if (reduces(call.coll)) {
+    if (detail::is_reduction(call.coll)) {
       require(detail::custom_objection(type, op));
       call.op = op.op();
       call.commutative = op.custom() != nullptr && op.custom()->commutative;
     }
     call.dtype = type;
-    call.element_bytes = reduces(call.coll) ? detail::element_bytes_of(type, op) : static_cast<std::uint32_t>(detail::bytes_of(type));
+    call.element_bytes = detail::is_reduction(call.coll) ? detail::element_bytes_of(type, op) : static_cast<std::uint32_t>(detail::bytes_of(type));
     require(detail::count_objection(count, call.element_bytes, static_cast<std::uint64_t>(c.size())));
     if (has_root(call.coll)) call.root = detail::as_root(root);
     if (counts_are_hashed(call.coll)) q.counts.assign(static_cast<std::size_t>(c.size()), count);
@@ -123,7 +119,7 @@ std::string head_of(const CommImpl& c, const Question& q, Count count, int hosts
     const auto bytes = static_cast<std::uint64_t>(count) * q.call.element_bytes;
     text += counts_are_unknown(q.call.coll) ? fmt::format(" of {}, whatever the counts", name_of(q.call.dtype)) : fmt::format(" of {} {} ({} bytes a block)", count, name_of(q.call.dtype), bytes);
   }
-  if (reduces(q.call.coll)) text += fmt::format(", {}", name_of(q.call.op));
+  if (detail::is_reduction(q.call.coll)) text += fmt::format(", {}", name_of(q.call.op));
   if (has_root(q.call.coll)) text += fmt::format(", root {}", q.call.root);
   return text + fmt::format("; {} rank{} on {} host{}\n", c.size(), c.size() == 1 ? "" : "s", hosts, hosts == 1 ? "" : "s");
 }

@@ -81,12 +81,6 @@ void keep_last(DeviceProgram& p, Op& op) {
   op.waits = std::move(last);
 }
 
-bool equal_and_packed(std::span<const Part> parts) {
-  for (std::size_t m = 0; m < parts.size(); ++m)
-    if (parts[m].count != parts[0].count || parts[m].offset != static_cast<std::int64_t>(m) * parts[0].count) return false;
-  return true;
-}
-
 // One execution.
 struct Run {
   const DeviceProgram& p;

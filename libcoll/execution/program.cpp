@@ -1,5 +1,6 @@
 #include "libcoll/execution/program.hpp"
 
+#include "libcoll/execution/ranges.hpp"
 #include "libcoll/execution/run.hpp"
 #include "libcoll/kernels/convert.hpp"
 
@@ -14,12 +15,6 @@ using sched::Part;
 using sched::Step;
 
 namespace {
-
-bool equal_and_packed(std::span<const Part> parts) {
-  for (std::size_t m = 0; m < parts.size(); ++m)
-    if (parts[m].count != parts[0].count || parts[m].offset != static_cast<std::int64_t>(m) * parts[0].count) return false;
-  return !parts.empty();
-}
 
 std::uint32_t mix(std::uint64_t h, std::uint64_t v) {
   h = (h ^ v) * 0x9e3779b97f4a7c15u;
@@ -89,10 +84,8 @@ Program::Program() = default;
 Program::~Program() = default;
 
 bool runs_wide(const Call& c) noexcept {
-  const bool reduces = c.coll == Coll::reduce || c.coll == Coll::allreduce || c.coll == Coll::scan || c.coll == Coll::exscan ||
-                       c.coll == Coll::reduce_scatter || c.coll == Coll::reduce_scatter_block;
   // The others are exact in the small type.
-  return reduces && kernels::is_small_float(c.dtype) && (c.op == Op::sum || c.op == Op::prod || c.op == Op::avg);
+  return detail::is_reduction(c.coll) && kernels::is_small_float(c.dtype) && (c.op == Op::sum || c.op == Op::prod || c.op == Op::avg);
 }
 
 namespace {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <span>
 
 #include "libcoll/core/call.hpp"
 #include "libcoll/schedule/schedule.hpp"
@@ -22,6 +23,13 @@ inline std::byte* locate(const sched::Range& r, const detail::Args& args, std::b
     case sched::Space::scratch: break;
   }
   return in(scratch, 0);
+}
+
+// Parts of one length, without gaps: what operations on equal blocks take.
+inline bool equal_and_packed(std::span<const sched::Part> parts) {
+  for (std::size_t m = 0; m < parts.size(); ++m)
+    if (parts[m].count != parts[0].count || parts[m].offset != static_cast<std::int64_t>(m) * parts[0].count) return false;
+  return !parts.empty();
 }
 
 // Elements.

@@ -138,11 +138,13 @@ class Number {
   device::Memory memory_;
 };
 
+inline std::int64_t sum_to(int n) { return std::int64_t{n} * (n + 1) / 2; }
+
 inline void expect_sum(Comm& c, const device::Runtime& r, const CallOptions& o = {}) {
   Number x(r, c.rank() + 1), y(r, -1);
   c.allreduce(x.at(), y.at(), 1, DType::i64, Op::sum, o);
   if (o.stream.given) r.cuda.stream_synchronize(static_cast<cuda::Stream>(o.stream.handle));
-  EXPECT_EQ(y.get(), c.size() * (c.size() + 1) / 2);
+  EXPECT_EQ(y.get(), sum_to(c.size()));
 }
 
 // How a call ended: nothing if well. No call may end by waiting for too long.
@@ -155,7 +157,5 @@ inline std::optional<Errc> end_of(const std::function<void()>& call) {
     return e.code();
   }
 }
-
-inline std::int64_t sum_to(int n) { return std::int64_t{n} * (n + 1) / 2; }
 
 }  // namespace libcoll::test

@@ -60,10 +60,6 @@ std::string Communicator::trouble() const {
   return code == Code::success || code == Code::in_progress ? std::string() : text_of(table_, code, comm_);
 }
 
-void Communicator::finalize(const Between& between) {
-  while (!try_finalize()) between();
-}
-
 bool Communicator::try_finalize() {
   if (comm_ == nullptr) return true;
   Code code = std::exchange(finalizing_, true) ? Code::in_progress : table_.comm_finalize(comm_);

@@ -28,9 +28,7 @@ class Communicator {
   void settle(nccl::Code, const char* call, const Between&);
   // What has happened to it behind our back (a network, a peer), or nothing. Never waits.
   std::string trouble() const;
-  // Collective: everything enqueued has ended afterwards.
-  void finalize(const Between&);
-  // The same without waiting: to be called again while it is false.
+  // Collective: everything enqueued has ended once it is true. Never waits: to be called again while it is false.
   bool try_finalize();
   // Ends what is under way here; peers hear of it from NCCL or have to be told.
   void abort() noexcept;

@@ -238,10 +238,6 @@ void run_scan(Group& g, const Args& a, const Plan& plan) {
 
 // -- A communicator of one ------------------------------------------------------------------------
 
-bool reduces(Coll coll) {
-  return coll == Coll::reduce || coll == Coll::allreduce || coll == Coll::reduce_scatter_block || coll == Coll::reduce_scatter || coll == Coll::scan;
-}
-
 void run_alone(Group& g, const Args& a, const Plan& plan) {
   const std::uint64_t q = g.begin(plan, a);
   const bool v = a.recv_counts != nullptr || a.send_counts != nullptr;
@@ -249,7 +245,7 @@ void run_alone(Group& g, const Args& a, const Plan& plan) {
   void* to = bytes_at(a.recv, a.recv_displs ? scaled(a.recv_displs[0], plan) : 0);
   const void* from = bytes_at(a.send, a.send_displs ? scaled(a.send_displs[0], plan) : 0);
   if (n != 0 && plan.call.coll != Coll::exscan) {
-    if (plan.reduce && reduces(plan.call.coll)) {
+    if (plan.reduce && detail::is_reduction(plan.call.coll)) {
       // One operand still gets the operation's canonical form: truth as 1 or 0, one NaN.
       g.operands[0] = from;
       g.results[0] = to;
