@@ -1,0 +1,122 @@
+#include "driver.hpp"
+
+#include <pthread.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <utility>
+
+#include <c10/util/Logging.h>
+
+#include "lane.hpp"
+
+namespace libcoll::torch_door {
+namespace {
+std::atomic<bool> forked{false};
+using namespace std::chrono_literals;
+constexpr auto shortest_look = 1ms, longest_look = 1000ms;  // at communicators that others have not left yet
+}  // namespace
+
+Driver& Driver::instance() {
+  static auto* driver = new Driver;
+  return *driver;
+}
+
+Driver::Driver() { pthread_atfork(nullptr, nullptr, [] { forked.store(true); }); }
+
+bool Driver::in_child_of_fork() { return forked.load(std::memory_order_relaxed); }
+
+void Driver::enroll(const std::shared_ptr<Lane>& lane) {
+  if (lane->enrolled.exchange(true)) return;
+  const std::lock_guard lock(mutex_);
+  if (quit_) return;
+  lanes_.push_back(lane);
+  if (!std::exchange(running_, true)) thread_ = std::thread([this] { body(); });
+  bell_.notify_one();
+}
+
+void Driver::retire(Comm&& comm) {
+  const std::lock_guard lock(mutex_);
+  // At the very end, or in a child: the process goes, and its memory with it.
+  if (quit_ || in_child_of_fork()) {
+    new Comm(std::move(comm));
+    return;
+  }
+  retired_.push_back(std::move(comm));
+  if (!std::exchange(running_, true)) thread_ = std::thread([this] { body(); });
+  bell_.notify_one();
+}
+
+void Driver::ring() {
+  const std::lock_guard lock(mutex_);
+  bell_.notify_one();
+}
+
+std::size_t Driver::retired() {
+  const std::lock_guard lock(mutex_);
+  return retired_.size();
+}
+
+void Driver::stop() {
+  std::unique_lock lock(mutex_);
+  quit_ = true;
+  bell_.notify_one();
+  lock.unlock();
+  if (thread_.joinable()) thread_.join();
+}
+
+// With mutex_. Closing never waits and takes microseconds.
+bool Driver::close_retired() {
+  bool any = false;
+  std::erase_if(retired_, [&any](Comm& comm) {
+    bool gone = true;
+    try {
+      gone = comm.try_close();
+    } catch (const std::exception& e) {
+      LOG(WARNING) << "libcoll: a group did not close in order: " << e.what();
+    }
+    any |= gone;
+    return gone;
+  });
+  return any;
+}
+
+void Driver::body() {
+  pthread_setname_np(pthread_self(), "libcoll_torch");
+  Pause pause(0);
+  auto look = std::chrono::milliseconds(shortest_look);
+  std::vector<std::shared_ptr<Lane>> now;
+  std::unique_lock lock(mutex_);
+  while (!quit_) {
+    if (!retired_.empty()) look = close_retired() ? shortest_look : std::min<std::chrono::milliseconds>(2 * look, longest_look);
+    if (lanes_.empty()) {
+      if (retired_.empty()) bell_.wait(lock);
+      else bell_.wait_for(lock, look);
+      continue;
+    }
+    now = lanes_;
+    lock.unlock();
+    bool progressed = false, waited_for = false;
+    for (const auto& lane : now) {
+      if (lane->has_waiters()) waited_for = true;
+      else progressed |= lane->drive();
+    }
+    if (!waited_for || progressed) pause.rest(progressed);
+    lock.lock();
+    if (waited_for && !progressed && !quit_) bell_.wait_for(lock, 1ms);  // they move it on, and ring
+    std::erase_if(lanes_, [&now](std::shared_ptr<Lane>& lane) {
+      if (!lane->empty()) return false;
+      lane->enrolled.store(false);
+      // Something may have come in between, and not have enrolled it.
+      if (!lane->empty() && !lane->enrolled.exchange(true)) return false;
+      now.push_back(std::move(lane));
+      return true;
+    });
+    lock.unlock();
+    now.clear();  // may be the last to hold a lane, which then comes to retire()
+    lock.lock();
+  }
+}
+
+}  // namespace libcoll::torch_door

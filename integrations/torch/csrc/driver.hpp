@@ -1,0 +1,46 @@
+// Driver: the one thread of the process that moves lanes on while nobody waits for them, and closes the communicators of groups
+// that are gone. It sleeps while there is neither.
+#pragma once
+
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "libcoll/comm.hpp"
+
+namespace libcoll::torch_door {
+
+class Lane;
+
+class Driver {
+ public:
+  static Driver& instance();  // never destroyed
+  // Moves this lane on until it is empty.
+  void enroll(const std::shared_ptr<Lane>&);
+  // A waiter has left a lane that is not empty.
+  void ring();
+  // Closes it as soon as all its members do.
+  void retire(Comm&&);
+  // Communicators that wait for other members to leave.
+  std::size_t retired();
+  // Before the interpreter goes: no callback runs afterwards. Operations nobody waits for stay where they are.
+  void stop();
+  // In a child of fork nothing works: the thread is not there, and shared memory is the parent's.
+  static bool in_child_of_fork();
+
+ private:
+  Driver();
+  void body();
+  bool close_retired();
+
+  std::mutex mutex_;
+  std::condition_variable bell_;
+  std::vector<std::shared_ptr<Lane>> lanes_;
+  std::vector<Comm> retired_;
+  bool quit_ = false, running_ = false;
+  std::thread thread_;
+};
+
+}  // namespace libcoll::torch_door

@@ -1,0 +1,141 @@
+#include "lane.hpp"
+
+#include <sched.h>
+
+#include <algorithm>
+#include <iterator>
+#include <thread>
+#include <utility>
+
+#include <c10/util/Exception.h>
+
+#include "driver.hpp"
+
+namespace libcoll::torch_door {
+
+void Pause::rest(bool progressed) {
+  constexpr int yields = 100;
+  constexpr auto shortest = std::chrono::microseconds(20);
+  if (progressed) {
+    rounds_ = 0;
+    return;
+  }
+  const int n = ++rounds_ - polls_;
+  if (n <= 0) return;
+  if (n <= yields) sched_yield();
+  else std::this_thread::sleep_for(shortest * std::min(n - yields, 10));
+}
+
+Lane::Lane(Membership m) : membership_(std::move(m)) {}
+
+Lane::~Lane() {
+  if (membership_.own) Driver::instance().retire(std::move(membership_.own));
+}
+
+void Lane::submit(const WorkPtr& work, bool wait) {
+  if (closed()) C10_THROW_ERROR(DistBackendError, c10::str("libcoll: ", work->task_.title, ": this group was shut down"));
+  unfinished_.fetch_add(1, std::memory_order_acq_rel);
+  if (wait) waiters_.fetch_add(1, std::memory_order_relaxed);  // before the driver can see it
+  {
+    const std::lock_guard lock(inbox_mutex_);
+    inbox_.push_back(work);
+  }
+  if (wait) {
+    waiters_.fetch_sub(1, std::memory_order_relaxed);
+    wait_for(*work, {});
+    return;
+  }
+  drive();  // most often it starts here and now
+  if (!empty()) Driver::instance().enroll(shared_from_this());
+}
+
+bool Lane::wait_for(CollWork& work, std::chrono::milliseconds limit) {
+  using Clock = std::chrono::steady_clock;
+  const auto begin = Clock::now();
+  waiters_.fetch_add(1, std::memory_order_relaxed);
+  // Near cores answer in 50 ns: a few polls are cheap where each rank has a CPU of its own.
+  Pause pause(membership_.universe->crowded ? 0 : 2000);
+  bool done = true;
+  while (!work.isCompleted()) {
+    pause.rest(drive());
+    if (limit.count() > 0 && Clock::now() - begin > limit) {
+      done = work.isCompleted();
+      break;
+    }
+  }
+  waiters_.fetch_sub(1, std::memory_order_relaxed);
+  if (!empty()) {
+    if (enrolled.load(std::memory_order_relaxed)) Driver::instance().ring();
+    else Driver::instance().enroll(shared_from_this());
+  }
+  return done;
+}
+
+bool Lane::drive() {
+  std::vector<WorkPtr> over;
+  bool progressed = false;
+  {
+    const std::unique_lock lock(mutex_, std::try_to_lock);
+    if (!lock) return false;
+    progressed = round(over);
+  }
+  finish(over);
+  return progressed;
+}
+
+void Lane::finish(std::vector<WorkPtr>& over) {
+  for (const WorkPtr& w : over) {
+    w->complete();
+    unfinished_.fetch_sub(1, std::memory_order_acq_rel);
+  }
+}
+
+bool Lane::round(std::vector<WorkPtr>& over) {
+  if (abort_wanted_.load(std::memory_order_acquire)) {
+    const std::lock_guard lock(inbox_mutex_);
+    if (abort_wanted_.exchange(false)) comm().abort(abort_why_);
+  }
+  bool started = false;
+  while (running_.size() < most_running) {
+    WorkPtr next;
+    {
+      const std::lock_guard lock(inbox_mutex_);
+      if (inbox_.empty() || (inbox_.front()->task_.after_all && !running_.empty())) break;
+      next = std::move(inbox_.front());
+      inbox_.pop_front();
+    }
+    next->start(comm());
+    running_.push_back(std::move(next));
+    started = true;
+  }
+  const std::size_t before = running_.size();
+  std::erase_if(running_, [&over](WorkPtr& w) {
+    if (!w->move_on()) return false;
+    over.push_back(std::move(w));
+    return true;
+  });
+  for (const WorkPtr& w : over) {
+    if (!w->error_) continue;
+    try {
+      std::rethrow_exception(w->error_);
+    } catch (const Error& e) {
+      Errc none = Errc::ok;
+      if (e.code() != Errc::invalid_argument && e.code() != Errc::mismatch && e.code() != Errc::unsupported)
+        failure_.compare_exchange_strong(none, e.code());
+    } catch (...) {
+    }
+  }
+  return started || running_.size() != before;
+}
+
+void Lane::abort(const std::string& why) {
+  {
+    const std::lock_guard lock(inbox_mutex_);
+    abort_why_ = why;
+    abort_wanted_.store(true, std::memory_order_release);
+  }
+  drive();
+  if (!empty()) Driver::instance().enroll(shared_from_this());
+}
+
+}  // namespace libcoll::torch_door

@@ -1,0 +1,81 @@
+// Lane: the operations of one group in the order of their submission, and its communicator.
+// Whoever waits moves the lane on; while nobody does, the driver's thread. Locks are held for one round, never while
+// user code (callbacks of futures) runs.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "universe.hpp"
+#include "work.hpp"
+
+namespace libcoll::torch_door {
+
+using WorkPtr = c10::intrusive_ptr<CollWork>;
+
+class Lane : public std::enable_shared_from_this<Lane> {
+ public:
+  explicit Lane(Membership);
+  ~Lane();  // hands the communicator to the driver
+
+  // Takes the operation; with `wait` returns when it is over.
+  void submit(const WorkPtr&, bool wait);
+  // False after `limit` (0: none).
+  bool wait_for(CollWork&, std::chrono::milliseconds limit);
+  // One round, unless another thread is at it. True if anything happened.
+  bool drive();
+  bool has_waiters() const { return waiters_.load(std::memory_order_relaxed) != 0; }
+  bool empty() const { return unfinished_.load(std::memory_order_acquire) == 0; }
+  std::size_t unfinished() const { return unfinished_.load(std::memory_order_acquire); }
+  void abort(const std::string& why);
+  // Nothing is taken any more; what was taken goes on.
+  void close() { closed_.store(true); }
+  bool closed() const { return closed_.load(); }
+  // What broke it: the first operation that ended with anything but an error of its arguments.
+  Errc failure() const { return failure_.load(); }
+  // Runs f(Comm&) with the lane held: nobody else uses the communicator.
+  template <class F>
+  auto with_comm(F&& f) {
+    const std::lock_guard lock(mutex_);
+    return f(comm());
+  }
+  std::atomic<bool> enrolled{false};  // the driver has it in its list
+
+ private:
+  friend class CollWork;
+  static constexpr std::size_t most_running = 32;  // started at once; the rest of a long row waits here
+  Comm& comm() { return membership_.own ? membership_.own : membership_.universe->comm; }
+  bool round(std::vector<WorkPtr>& over);
+  void finish(std::vector<WorkPtr>& over);
+
+  Membership membership_;
+  std::atomic<std::size_t> unfinished_{0};
+  std::atomic<int> waiters_{0};
+  std::atomic<bool> closed_{false};
+  std::atomic<bool> abort_wanted_{false};
+  std::atomic<Errc> failure_{Errc::ok};
+  std::mutex inbox_mutex_;          // of these, after mutex_
+  std::deque<WorkPtr> inbox_;
+  std::string abort_why_;
+  std::mutex mutex_;                // of the communicator and these
+  std::deque<WorkPtr> running_;
+};
+
+// How a loop in which nothing happens passes its time: polls, yields, then sleeps a little longer each time.
+class Pause {
+ public:
+  explicit Pause(int polls) : polls_(polls) {}
+  void rest(bool progressed);
+
+ private:
+  const int polls_;
+  int rounds_ = 0;
+};
+
+}  // namespace libcoll::torch_door

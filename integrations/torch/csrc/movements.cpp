@@ -1,0 +1,245 @@
+// The collectives of ProcessGroupLibcoll that move data: as bytes, so that every element type goes.
+#include <utility>
+
+#include <c10/util/Exception.h>
+
+#include "backend.hpp"
+
+namespace libcoll::torch_door {
+
+using Ptr = ProcessGroupLibcoll::Ptr;
+using Use = Blocks::Use;
+
+namespace {
+
+void require_all(const char* collective, const char* argument, const std::vector<at::Tensor>& tensors, int size) {
+  TORCH_CHECK_VALUE(tensors.size() == static_cast<std::size_t>(size), "libcoll: ", collective, ": ", argument, " has ", tensors.size(),
+                    " tensors; the group has ", size, " ranks");
+  for (const at::Tensor& t : tensors) require_dense_cpu(collective, argument, t);
+}
+
+void require_like(const char* collective, const at::Tensor& a, const at::Tensor& b) {
+  TORCH_CHECK_VALUE(a.scalar_type() == b.scalar_type(), "libcoll: ", collective, ": ", a.scalar_type(), " and ", b.scalar_type(), " in one call");
+}
+
+}  // namespace
+
+Ptr ProcessGroupLibcoll::broadcast(Tensors& tensors, const c10d::BroadcastOptions& o) {
+  require_one("broadcast", "tensors", tensors.size());
+  require_root("broadcast", o.rootRank);
+  const at::Tensor t = tensors[0];
+  require_dense_cpu("broadcast", "tensor", t);
+  const int root = static_cast<int>(o.rootRank);
+  const at::Tensor data = root == rank_ ? flat(t) : flat_target(t);
+  Task task{.type = c10d::OpType::BROADCAST, .title = "libcoll:broadcast", .inputs = tensors, .outputs = tensors, .timeout = o.timeout,
+            .issue = [data, root](Comm& c, Requests& q, const CallOptions& co) {
+              q.push_back(c.ibcast(data.data_ptr(), bytes_of(data), DType::byte, root, co));
+            }};
+  if (root != rank_ && !data.is_same(t)) task.conclude = [data, t]() mutable { t.copy_(data); };
+  return submit(std::move(task), o.asyncOp);
+}
+
+// Outputs of different sizes: each rank sends as much as the others have room for.
+Ptr ProcessGroupLibcoll::allgather(TensorLists& outs, Tensors& ins, const c10d::AllgatherOptions& o) {
+  require_one("allgather", "outputs", outs.size());
+  require_one("allgather", "inputs", ins.size());
+  require_dense_cpu("allgather", "input", ins[0]);
+  require_all("allgather", "the output list", outs[0], size_);
+  for (const at::Tensor& t : outs[0]) require_like("allgather", t, ins[0]);
+  const std::vector<at::Tensor> targets = outs[0];
+  TORCH_CHECK_VALUE(targets[static_cast<std::size_t>(rank_)].numel() == ins[0].numel(), "libcoll: rank ", rank_, " of ", size_, ": allgather: the input has ",
+                    ins[0].numel(), " elements, its place in the output list ", targets[static_cast<std::size_t>(rank_)].numel());
+  const at::Tensor from = flat(ins[0]);
+  auto to = std::make_shared<Blocks>(Blocks::of(targets, Use::write));
+  to->pack(Use::write);
+  return submit({.type = c10d::OpType::ALLGATHER, .title = "libcoll:all_gather", .inputs = ins, .outputs = targets, .timeout = o.timeout,
+                 .issue = [from, to](Comm& c, Requests& q, const CallOptions& co) {
+                   if (to->even) q.push_back(c.iallgather(from.data_ptr(), to->base, bytes_of(from), DType::byte, co));
+                   else q.push_back(c.iallgatherv(from.data_ptr(), bytes_of(from), to->base, to->counts, to->displs, DType::byte, co));
+                 },
+                 .conclude = [to, targets] { to->spread(targets); }}, o.asyncOp);
+}
+
+void ProcessGroupLibcoll::add_allgather(Task& task, const at::Tensor& out, const at::Tensor& in) const {
+  require_dense_cpu("allgather", "output", out);
+  require_dense_cpu("allgather", "input", in);
+  require_like("allgather", out, in);
+  TORCH_CHECK_VALUE(out.numel() == in.numel() * size_, "libcoll: rank ", rank_, " of ", size_, ": allgather: the output has ", out.numel(),
+                    " elements; with an input of ", in.numel(), " it has to have ", in.numel() * size_);
+  const at::Tensor to = flat_target(out);
+  at::Tensor from = flat(in);
+  auto* base = static_cast<std::byte*>(to.data_ptr());
+  // FSDP gathers from its own place in the output. What overlaps in another way is set aside.
+  const bool at_home = from.data_ptr() == base + rank_ * bytes_of(from) && from.numel() != 0;
+  const auto* begin = static_cast<const std::byte*>(from.data_ptr());
+  if (!at_home && begin < base + bytes_of(to) && base < begin + bytes_of(from)) from = from.clone();
+  task.inputs.push_back(in);
+  task.outputs.push_back(out);
+  task.issue = [before = std::move(task.issue), from, to, at_home](Comm& c, Requests& q, const CallOptions& o) {
+    if (before) before(c, q, o);
+    q.push_back(c.iallgather(at_home ? static_cast<const void*>(in_place) : from.data_ptr(), to.data_ptr(), bytes_of(from), DType::byte, o));
+  };
+  if (!to.is_same(out))
+    task.conclude = [before = std::move(task.conclude), to, out]() mutable {
+      if (before) before();
+      out.copy_(to);
+    };
+}
+
+Ptr ProcessGroupLibcoll::_allgather_base(at::Tensor& out, at::Tensor& in, const c10d::AllgatherOptions& o) {
+  Task task{.type = c10d::OpType::_ALLGATHER_BASE, .title = "libcoll:_all_gather_base", .timeout = o.timeout};
+  add_allgather(task, out, in);
+  return submit(std::move(task), o.asyncOp);
+}
+
+Ptr ProcessGroupLibcoll::allgather_into_tensor_coalesced(Tensors& outs, Tensors& ins, const c10d::AllgatherOptions& o) {
+  TORCH_CHECK_VALUE(outs.size() == ins.size(), "libcoll: allgather_into_tensor_coalesced: ", outs.size(), " outputs and ", ins.size(), " inputs");
+  Task task{.type = c10d::OpType::COALESCED, .title = "libcoll:all_gather_into_tensor_coalesced", .timeout = o.timeout};
+  for (std::size_t i = 0; i < outs.size(); ++i) add_allgather(task, outs[i], ins[i]);
+  if (!task.issue) task.issue = [](Comm&, Requests&, const CallOptions&) {};
+  return submit(std::move(task), o.asyncOp);
+}
+
+// outs[r][i]: what rank r gave as its i-th input.
+Ptr ProcessGroupLibcoll::allgather_coalesced(TensorLists& outs, Tensors& ins, const c10d::AllgatherOptions& o) {
+  TORCH_CHECK_VALUE(outs.size() == static_cast<std::size_t>(size_), "libcoll: allgather_coalesced: ", outs.size(), " output lists; the group has ", size_, " ranks");
+  std::vector<Ptr> parts;
+  for (std::size_t i = 0; i < ins.size(); ++i) {
+    TensorLists column(1);
+    for (const auto& list : outs) {
+      TORCH_CHECK_VALUE(list.size() == ins.size(), "libcoll: allgather_coalesced: an output list has ", list.size(), " tensors for ", ins.size(), " inputs");
+      column[0].push_back(list[i]);
+    }
+    Tensors one{ins[i]};
+    parts.push_back(allgather(column, one, o));
+  }
+  return c10::make_intrusive<BatchWork>(rank_, std::move(parts));
+}
+
+Ptr ProcessGroupLibcoll::gather(TensorLists& outs, Tensors& ins, const c10d::GatherOptions& o) {
+  require_one("gather", "inputs", ins.size());
+  require_root("gather", o.rootRank);
+  require_dense_cpu("gather", "input", ins[0]);
+  const int root = static_cast<int>(o.rootRank);
+  const at::Tensor from = flat(ins[0]);
+  Task task{.type = c10d::OpType::GATHER, .title = "libcoll:gather", .inputs = ins, .timeout = o.timeout};
+  if (root != rank_) {
+    TORCH_CHECK_VALUE(outs.empty() || (outs.size() == 1 && outs[0].empty()), "libcoll: rank ", rank_, " of ", size_, ": gather: only the root, rank ", root, ", has outputs");
+    task.issue = [from, root](Comm& c, Requests& q, const CallOptions& co) {
+      q.push_back(c.igather(from.data_ptr(), nullptr, bytes_of(from), DType::byte, root, co));
+    };
+    return submit(std::move(task), o.asyncOp);
+  }
+  require_one("gather", "outputs", outs.size());
+  require_all("gather", "the output list", outs[0], size_);
+  const std::vector<at::Tensor> targets = outs[0];
+  for (const at::Tensor& t : targets) {
+    require_like("gather", t, ins[0]);
+    TORCH_CHECK_VALUE(t.numel() == ins[0].numel(), "libcoll: gather: an output has ", t.numel(), " elements, the input ", ins[0].numel());
+  }
+  auto to = std::make_shared<Blocks>(Blocks::of(targets, Use::write));
+  to->pack(Use::write);
+  task.outputs = targets;
+  task.issue = [from, to, root](Comm& c, Requests& q, const CallOptions& co) {
+    q.push_back(c.igather(from.data_ptr(), to->base, bytes_of(from), DType::byte, root, co));
+  };
+  task.conclude = [to, targets] { to->spread(targets); };
+  return submit(std::move(task), o.asyncOp);
+}
+
+Ptr ProcessGroupLibcoll::scatter(Tensors& outs, TensorLists& ins, const c10d::ScatterOptions& o) {
+  require_one("scatter", "outputs", outs.size());
+  require_root("scatter", o.rootRank);
+  const at::Tensor out = outs[0];
+  require_dense_cpu("scatter", "output", out);
+  const int root = static_cast<int>(o.rootRank);
+  const at::Tensor to = flat_target(out);
+  auto from = std::make_shared<Blocks>();
+  Task task{.type = c10d::OpType::SCATTER, .title = "libcoll:scatter", .inputs = outs, .outputs = outs, .timeout = o.timeout};
+  if (root == rank_) {
+    require_one("scatter", "inputs", ins.size());
+    require_all("scatter", "the input list", ins[0], size_);
+    for (const at::Tensor& t : ins[0]) {
+      require_like("scatter", t, out);
+      TORCH_CHECK_VALUE(t.numel() == out.numel(), "libcoll: scatter: an input has ", t.numel(), " elements, the output ", out.numel());
+    }
+    *from = Blocks::of(ins[0], Use::read);
+    from->pack(Use::read);
+    task.inputs = ins[0];
+  } else {
+    TORCH_CHECK_VALUE(ins.empty() || (ins.size() == 1 && ins[0].empty()), "libcoll: rank ", rank_, " of ", size_, ": scatter: only the root, rank ", root, ", has inputs");
+  }
+  task.issue = [from, to, root](Comm& c, Requests& q, const CallOptions& co) {
+    q.push_back(c.iscatter(from->base, to.data_ptr(), bytes_of(to), DType::byte, root, co));
+  };
+  if (!to.is_same(out)) task.conclude = [to, out]() mutable { out.copy_(to); };
+  return submit(std::move(task), o.asyncOp);
+}
+
+Ptr ProcessGroupLibcoll::alltoall(Tensors& outs, Tensors& ins, const c10d::AllToAllOptions& o) {
+  require_all("alltoall", "the output list", outs, size_);
+  require_all("alltoall", "the input list", ins, size_);
+  for (const at::Tensor& t : outs) require_like("alltoall", t, ins[0]);
+  for (const at::Tensor& t : ins) require_like("alltoall", t, ins[0]);
+  auto from = std::make_shared<Blocks>(Blocks::of(ins, Use::read));
+  auto to = std::make_shared<Blocks>(Blocks::of(outs, Use::write));
+  return submit({.type = c10d::OpType::ALLTOALL, .title = "libcoll:all_to_all", .inputs = ins, .outputs = outs, .timeout = o.timeout,
+                 .issue = [from, to](Comm& c, Requests& q, const CallOptions& co) {
+                   q.push_back(c.ialltoallv(from->base, from->counts, from->displs, to->base, to->counts, to->displs, DType::byte, co));
+                 },
+                 .conclude = [to, targets = outs] { to->spread(targets); }}, o.asyncOp);
+}
+
+namespace {
+// Rows per rank as bytes and where they begin; without splits the tensor is cut evenly.
+struct Rows {
+  std::vector<Count> counts, displs;
+  Rows(const char* argument, const at::Tensor& t, const std::vector<std::int64_t>& splits, int size) {
+    const auto ranks = static_cast<std::size_t>(size);
+    TORCH_CHECK_VALUE(splits.empty() || splits.size() == ranks, "libcoll: alltoall: ", argument, " splits have ", splits.size(), " entries for ", size, " ranks");
+    const std::int64_t rows = t.dim() == 0 ? t.numel() : t.size(0);
+    const std::int64_t row = rows == 0 ? 0 : bytes_of(t) / rows;
+    TORCH_CHECK_VALUE(!splits.empty() || rows % size == 0, "libcoll: alltoall: ", argument, " has ", rows, " rows, which ", size, " ranks cannot share evenly");
+    Count at = 0;
+    for (std::size_t r = 0; r < ranks; ++r) {
+      const std::int64_t n = splits.empty() ? rows / size : splits[r];
+      TORCH_CHECK_VALUE(n >= 0, "libcoll: alltoall: ", argument, " split of rank ", r, " is ", n);
+      counts.push_back(n * row);
+      displs.push_back(at);
+      at += n * row;
+    }
+    TORCH_CHECK_VALUE(at == bytes_of(t), "libcoll: alltoall: ", argument, " splits make ", row == 0 ? 0 : at / row, " rows of ", rows);
+  }
+};
+}  // namespace
+
+// Without any splits it is the block form: leave them out on all ranks or on none.
+Ptr ProcessGroupLibcoll::alltoall_base(at::Tensor& out, at::Tensor& in, std::vector<std::int64_t>& out_splits, std::vector<std::int64_t>& in_splits,
+                                       const c10d::AllToAllOptions& o) {
+  require_dense_cpu("alltoall", "output", out);
+  require_dense_cpu("alltoall", "input", in);
+  require_like("alltoall", out, in);
+  const bool even = out_splits.empty() && in_splits.empty();
+  const Rows send("input", in, in_splits, size_), recv("output", out, out_splits, size_);
+  const at::Tensor from = flat(in), to = flat_target(out);
+  Task task{.type = c10d::OpType::ALLTOALL_BASE, .title = "libcoll:all_to_all", .inputs = {in}, .outputs = {out}, .timeout = o.timeout};
+  if (even) {
+    TORCH_CHECK_VALUE(bytes_of(in) == bytes_of(out), "libcoll: alltoall: the input has ", in.numel(), " elements, the output ", out.numel());
+    task.issue = [from, to, block = bytes_of(in) / size_](Comm& c, Requests& q, const CallOptions& co) {
+      q.push_back(c.ialltoall(from.data_ptr(), to.data_ptr(), block, DType::byte, co));
+    };
+  } else {
+    task.issue = [from, to, send, recv](Comm& c, Requests& q, const CallOptions& co) {
+      q.push_back(c.ialltoallv(from.data_ptr(), send.counts, send.displs, to.data_ptr(), recv.counts, recv.displs, DType::byte, co));
+    };
+  }
+  if (!to.is_same(out)) task.conclude = [to, out]() mutable { out.copy_(to); };
+  return submit(std::move(task), o.asyncOp);
+}
+
+Ptr ProcessGroupLibcoll::barrier(const c10d::BarrierOptions& o) {
+  return submit({.type = c10d::OpType::BARRIER, .title = "libcoll:barrier", .timeout = o.timeout, .after_all = true,
+                 .issue = [](Comm& c, Requests& q, const CallOptions& co) { q.push_back(c.ibarrier(co)); }}, o.asyncOp);
+}
+
+}  // namespace libcoll::torch_door

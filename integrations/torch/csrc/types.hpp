@@ -1,0 +1,56 @@
+// torch's tensors, element types and reductions in libcoll's terms. Values only.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include <ATen/ATen.h>
+#include <torch/csrc/distributed/c10d/Types.hpp>
+
+#include "libcoll/comm.hpp"
+
+namespace libcoll::torch_door {
+
+// How a reduction runs: by this operation on this type, after a multiplication where the operation is PREMUL_SUM.
+// Throws ValueError naming the collective for what no reduction is defined on.
+struct Reduction {
+  DType type = DType::byte;
+  Op op = Op::sum;
+  Count per_element = 1;  // elements of `type` in one of the tensor's
+  c10::intrusive_ptr<c10d::_SupplementBase> factor;
+
+  static Reduction of(const char* collective, const c10d::ReduceOp&, at::ScalarType);
+  // t * factor in memory of its own, or t itself.
+  at::Tensor scaled(const at::Tensor& t) const;
+};
+
+// Throws ValueError unless it is a dense CPU tensor, naming the collective and the argument.
+void require_dense_cpu(const char* collective, const char* argument, const at::Tensor&);
+
+// Where an operation reads or writes a tensor: in place if it is contiguous, else in a copy.
+inline at::Tensor flat(const at::Tensor& t) { return t.contiguous(); }
+// For what is only written.
+at::Tensor flat_target(const at::Tensor& t);
+inline std::int64_t bytes_of(const at::Tensor& t) { return t.numel() * static_cast<std::int64_t>(t.element_size()); }
+
+// Tensors as blocks of one array of bytes: where each begins, relative to the lowest.
+struct Blocks {
+  std::byte* base = nullptr;
+  std::vector<Count> counts, displs;
+  bool even = true;      // all of one size
+  bool adjacent = true;  // each begins where the one before it ends
+  std::vector<at::Tensor> tensors;  // contiguous: those given, or copies
+
+  enum class Use : std::uint8_t { read, write };
+  static Blocks of(const std::vector<at::Tensor>&, Use);
+  std::int64_t bytes() const;
+  // Makes them adjacent by copying, if they are not; for results: into memory that spread() copies from.
+  void pack(Use);
+  void spread(const std::vector<at::Tensor>& to) const;
+
+ private:
+  at::Tensor packed_;
+};
+
+}  // namespace libcoll::torch_door
