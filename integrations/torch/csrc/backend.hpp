@@ -77,6 +77,7 @@ class ProcessGroupLibcoll : public c10d::Backend {
   void require_root(const char* collective, std::int64_t root) const;
   void require_one(const char* collective, const char* argument, std::size_t given) const;
   Task reduce_scatter_task(const char* title, const at::Tensor& out, const at::Tensor& in, const c10d::ReduceOp&) const;
+  void add_allgather_list(Task&, const Tensors& outs, const at::Tensor& in) const;
   void add_allgather(Task&, const at::Tensor& out, const at::Tensor& in) const;
 
   const c10::intrusive_ptr<Options> options_;

@@ -14,16 +14,23 @@
 namespace libcoll::torch_door {
 
 void Pause::rest(bool progressed) {
-  constexpr int yields = 100;
+  constexpr auto yielding = std::chrono::milliseconds(2);
   constexpr auto shortest = std::chrono::microseconds(20);
+  constexpr int longest = 20;  // times the shortest
   if (progressed) {
     rounds_ = 0;
+    naps_ = 0;
     return;
   }
-  const int n = ++rounds_ - polls_;
-  if (n <= 0) return;
-  if (n <= yields) sched_yield();
-  else std::this_thread::sleep_for(shortest * std::min(n - yields, 10));
+  if (++rounds_ <= polls_) return;
+  const auto now = std::chrono::steady_clock::now();
+  if (rounds_ == polls_ + 1) since_ = now;
+  if (now - since_ < yielding) {
+    sched_yield();
+    return;
+  }
+  naps_ = std::min(naps_ + 1, longest);
+  std::this_thread::sleep_for(shortest * naps_);
 }
 
 Lane::Lane(Membership m) : membership_(std::move(m)) {}

@@ -75,7 +75,8 @@ class Pause {
 
  private:
   const int polls_;
-  int rounds_ = 0;
+  int rounds_ = 0, naps_ = 0;
+  std::chrono::steady_clock::time_point since_{};
 };
 
 }  // namespace libcoll::torch_door

@@ -39,25 +39,36 @@ Ptr ProcessGroupLibcoll::broadcast(Tensors& tensors, const c10d::BroadcastOption
   return submit(std::move(task), o.asyncOp);
 }
 
-// Outputs of different sizes: each rank sends as much as the others have room for.
+// Adds the gathering of every rank's `in` into as many tensors. Of different sizes: each rank sends as much as the others have room for.
+void ProcessGroupLibcoll::add_allgather_list(Task& task, const Tensors& outs, const at::Tensor& in) const {
+  require_dense_cpu("allgather", "input", in);
+  require_all("allgather", "the output list", outs, size_);
+  for (const at::Tensor& t : outs) require_like("allgather", t, in);
+  const at::Tensor& place = outs[static_cast<std::size_t>(rank_)];
+  TORCH_CHECK_VALUE(place.numel() == in.numel(), "libcoll: rank ", rank_, " of ", size_, ": allgather: the input has ", in.numel(),
+                    " elements, its place in the output list ", place.numel());
+  const at::Tensor from = flat(in);
+  auto to = std::make_shared<Blocks>(Blocks::of(outs, Use::write));
+  to->pack(Use::write);
+  task.inputs.push_back(in);
+  task.outputs.insert(task.outputs.end(), outs.begin(), outs.end());
+  task.issue = [before = std::move(task.issue), from, to](Comm& c, Requests& q, const CallOptions& o) {
+    if (before) before(c, q, o);
+    if (to->even) q.push_back(c.iallgather(from.data_ptr(), to->base, bytes_of(from), DType::byte, o));
+    else q.push_back(c.iallgatherv(from.data_ptr(), bytes_of(from), to->base, to->counts, to->displs, DType::byte, o));
+  };
+  task.conclude = [before = std::move(task.conclude), to, outs] {
+    if (before) before();
+    to->spread(outs);
+  };
+}
+
 Ptr ProcessGroupLibcoll::allgather(TensorLists& outs, Tensors& ins, const c10d::AllgatherOptions& o) {
   require_one("allgather", "outputs", outs.size());
   require_one("allgather", "inputs", ins.size());
-  require_dense_cpu("allgather", "input", ins[0]);
-  require_all("allgather", "the output list", outs[0], size_);
-  for (const at::Tensor& t : outs[0]) require_like("allgather", t, ins[0]);
-  const std::vector<at::Tensor> targets = outs[0];
-  TORCH_CHECK_VALUE(targets[static_cast<std::size_t>(rank_)].numel() == ins[0].numel(), "libcoll: rank ", rank_, " of ", size_, ": allgather: the input has ",
-                    ins[0].numel(), " elements, its place in the output list ", targets[static_cast<std::size_t>(rank_)].numel());
-  const at::Tensor from = flat(ins[0]);
-  auto to = std::make_shared<Blocks>(Blocks::of(targets, Use::write));
-  to->pack(Use::write);
-  return submit({.type = c10d::OpType::ALLGATHER, .title = "libcoll:all_gather", .inputs = ins, .outputs = targets, .timeout = o.timeout,
-                 .issue = [from, to](Comm& c, Requests& q, const CallOptions& co) {
-                   if (to->even) q.push_back(c.iallgather(from.data_ptr(), to->base, bytes_of(from), DType::byte, co));
-                   else q.push_back(c.iallgatherv(from.data_ptr(), bytes_of(from), to->base, to->counts, to->displs, DType::byte, co));
-                 },
-                 .conclude = [to, targets] { to->spread(targets); }}, o.asyncOp);
+  Task task{.type = c10d::OpType::ALLGATHER, .title = "libcoll:all_gather", .timeout = o.timeout};
+  add_allgather_list(task, outs[0], ins[0]);
+  return submit(std::move(task), o.asyncOp);
 }
 
 void ProcessGroupLibcoll::add_allgather(Task& task, const at::Tensor& out, const at::Tensor& in) const {
@@ -103,17 +114,17 @@ Ptr ProcessGroupLibcoll::allgather_into_tensor_coalesced(Tensors& outs, Tensors&
 // outs[r][i]: what rank r gave as its i-th input.
 Ptr ProcessGroupLibcoll::allgather_coalesced(TensorLists& outs, Tensors& ins, const c10d::AllgatherOptions& o) {
   TORCH_CHECK_VALUE(outs.size() == static_cast<std::size_t>(size_), "libcoll: allgather_coalesced: ", outs.size(), " output lists; the group has ", size_, " ranks");
-  std::vector<Ptr> parts;
+  Task task{.type = c10d::OpType::ALLGATHER_COALESCED, .title = "libcoll:all_gather", .timeout = o.timeout};
   for (std::size_t i = 0; i < ins.size(); ++i) {
-    TensorLists column(1);
+    Tensors column;
     for (const auto& list : outs) {
       TORCH_CHECK_VALUE(list.size() == ins.size(), "libcoll: allgather_coalesced: an output list has ", list.size(), " tensors for ", ins.size(), " inputs");
-      column[0].push_back(list[i]);
+      column.push_back(list[i]);
     }
-    Tensors one{ins[i]};
-    parts.push_back(allgather(column, one, o));
+    add_allgather_list(task, column, ins[i]);
   }
-  return c10::make_intrusive<BatchWork>(rank_, std::move(parts));
+  if (!task.issue) task.issue = [](Comm&, Requests&, const CallOptions&) {};
+  return submit(std::move(task), o.asyncOp);
 }
 
 Ptr ProcessGroupLibcoll::gather(TensorLists& outs, Tensors& ins, const c10d::GatherOptions& o) {

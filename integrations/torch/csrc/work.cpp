@@ -20,6 +20,7 @@ void rethrow_for_torch(const Error& e) {
   switch (e.code()) {
     case Errc::invalid_argument:
     case Errc::mismatch: C10_THROW_ERROR(ValueError, e.what());
+    case Errc::timeout: C10_THROW_ERROR(DistBackendError, c10::str(e.what(), "; Timed out waiting for it"));  // words that people search logs for
     case Errc::unsupported: C10_THROW_ERROR(NotImplementedError, e.what());
     default: C10_THROW_ERROR(DistBackendError, e.what());
   }
