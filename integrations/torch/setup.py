@@ -1,5 +1,6 @@
 """Builds the extension with libcoll's own CMake project, two folders up, and puts libcoll.so beside it."""
 
+import os
 import pathlib
 import re
 import subprocess
@@ -22,7 +23,7 @@ class CMakeBuild(build_ext):
         off = [f"-DLIBCOLL_BUILD_{part}=OFF" for part in ("TESTS", "BENCHMARKS", "EXAMPLES", "INTERPOSER")]
         subprocess.check_call(["cmake", "-S", str(ROOT), "-B", str(build), "-DCMAKE_BUILD_TYPE=Release", "-DLIBCOLL_BUILD_TORCH=ON",
                                f"-DLIBCOLL_TORCH_PYTHON={sys.executable}", *off])
-        subprocess.check_call(["cmake", "--build", str(build), "--target", "coll_torch", "--parallel"])
+        subprocess.check_call(["cmake", "--build", str(build), "--target", "coll_torch", "--parallel", str(len(os.sched_getaffinity(0)))])
         subprocess.check_call(["cmake", "--install", str(build), "--component", "torch", "--prefix", str(place)])
 
 
