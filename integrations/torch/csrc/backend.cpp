@@ -47,7 +47,8 @@ ProcessGroupLibcoll::Ptr ProcessGroupLibcoll::submit(Task&& task, bool async) {
     const std::lock_guard lock(mutex_);
     batched = batch_.has_value();
   }
-  const std::uint64_t sequence = sequence_.fetch_add(1) + 1;
+  // Ranks that send and receive do not call alike; collectives do.
+  const std::uint64_t sequence = task.message ? sequence_.load() : sequence_.fetch_add(1) + 1;
   auto work = c10::make_intrusive<CollWork>(rank_, std::move(task), sequence, timeout, lane_);
   lane_->submit(work, !async && !batched);
   if (batched) {

@@ -52,6 +52,12 @@ class ProcessGroupLibcoll : public c10d::Backend {
   Ptr alltoall(Tensors&, Tensors&, const c10d::AllToAllOptions& = {}) override;
   Ptr barrier(const c10d::BarrierOptions& = {}) override;
 
+  Ptr send(Tensors&, int dest, int tag) override;
+  Ptr recv(Tensors&, int source, int tag) override;
+  Ptr recvAnysource(Tensors&, int tag) override;
+  // Rank 0 waits for all others and throws, on itself and them, naming the first that does not come in time (or all of those).
+  void monitoredBarrier(const c10d::BarrierOptions&, bool wait_all_ranks = false) override;
+
   bool supportsCoalescing() const override { return true; }
   void startCoalescing() override;
   Ptr endCoalescing() override;
@@ -74,6 +80,8 @@ class ProcessGroupLibcoll : public c10d::Backend {
 
  private:
   Ptr submit(Task&&, bool async);
+  Ptr send_message(const at::Tensor&, int dest, int tag, std::chrono::milliseconds timeout);
+  Ptr receive_message(const at::Tensor&, int source, int tag, std::chrono::milliseconds timeout);
   void require_root(const char* collective, std::int64_t root) const;
   void require_one(const char* collective, const char* argument, std::size_t given) const;
   Task reduce_scatter_task(const char* title, const at::Tensor& out, const at::Tensor& in, const c10d::ReduceOp&) const;

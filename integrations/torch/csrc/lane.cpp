@@ -45,7 +45,7 @@ void Lane::submit(const WorkPtr& work, bool wait) {
   if (wait) waiters_.fetch_add(1, std::memory_order_relaxed);  // before the driver can see it
   {
     const std::lock_guard lock(inbox_mutex_);
-    inbox_.push_back(work);
+    (work->task_.message ? message_inbox_ : inbox_).push_back(work);
   }
   if (wait) {
     waiters_.fetch_sub(1, std::memory_order_relaxed);
@@ -97,42 +97,54 @@ void Lane::finish(std::vector<WorkPtr>& over) {
   }
 }
 
+bool Lane::start_what_can() {
+  bool started = false;
+  while (true) {
+    WorkPtr next;
+    {
+      const std::lock_guard lock(inbox_mutex_);
+      const bool message = !message_inbox_.empty();
+      if (!message && (running_.size() >= most_running || inbox_.empty() || (inbox_.front()->task_.after_all && !running_.empty()))) return started;
+      auto& from = message ? message_inbox_ : inbox_;
+      next = std::move(from.front());
+      from.pop_front();
+    }
+    next->start(comm());
+    (next->task_.message ? messages_ : running_).push_back(std::move(next));
+    started = true;
+  }
+}
+
 bool Lane::round(std::vector<WorkPtr>& over) {
   if (abort_wanted_.load(std::memory_order_acquire)) {
     const std::lock_guard lock(inbox_mutex_);
     if (abort_wanted_.exchange(false)) comm().abort(abort_why_);
   }
-  bool started = false;
-  while (running_.size() < most_running) {
-    WorkPtr next;
-    {
-      const std::lock_guard lock(inbox_mutex_);
-      if (inbox_.empty() || (inbox_.front()->task_.after_all && !running_.empty())) break;
-      next = std::move(inbox_.front());
-      inbox_.pop_front();
-    }
-    next->start(comm());
-    running_.push_back(std::move(next));
-    started = true;
-  }
-  const std::size_t before = running_.size();
-  std::erase_if(running_, [&over](WorkPtr& w) {
+  const bool started = start_what_can();
+  const auto take_out = [&over](WorkPtr& w) {
     if (!w->move_on()) return false;
     over.push_back(std::move(w));
     return true;
-  });
+  };
+  std::erase_if(running_, take_out);
+  std::erase_if(messages_, take_out);
+  note_failures(over);
+  return started || !over.empty();
+}
+
+void Lane::note_failures(const std::vector<WorkPtr>& over) {
   for (const WorkPtr& w : over) {
     if (!w->error_) continue;
     try {
       std::rethrow_exception(w->error_);
     } catch (const Error& e) {
+      const bool goes_on = e.code() == Errc::invalid_argument || e.code() == Errc::mismatch || e.code() == Errc::unsupported ||
+                           (e.code() == Errc::timeout && w->task_.message);
       Errc none = Errc::ok;
-      if (e.code() != Errc::invalid_argument && e.code() != Errc::mismatch && e.code() != Errc::unsupported)
-        failure_.compare_exchange_strong(none, e.code());
+      if (!goes_on) failure_.compare_exchange_strong(none, e.code());
     } catch (...) {
     }
   }
-  return started || running_.size() != before;
 }
 
 void Lane::abort(const std::string& why) {

@@ -1,4 +1,4 @@
-// Lane: the operations of one group in the order of their submission, and its communicator.
+// Lane: the operations of one group, collectives in the order of their submission, and its communicator.
 // Whoever waits moves the lane on; while nobody does, the driver's thread. Locks are held for one round, never while
 // user code (callbacks of futures) runs.
 #pragma once
@@ -24,7 +24,7 @@ class Lane : public std::enable_shared_from_this<Lane> {
   explicit Lane(Membership);
   ~Lane();  // hands the communicator to the driver
 
-  // Takes the operation; with `wait` returns when it is over.
+  // Takes the operation; collectives begin in this order, messages at once. With `wait` returns when it is over.
   void submit(const WorkPtr&, bool wait);
   // False after `limit` (0: none).
   bool wait_for(CollWork&, std::chrono::milliseconds limit);
@@ -52,6 +52,8 @@ class Lane : public std::enable_shared_from_this<Lane> {
   static constexpr std::size_t most_running = 32;  // started at once; the rest of a long row waits here
   Comm& comm() { return membership_.own ? membership_.own : membership_.universe->comm; }
   bool round(std::vector<WorkPtr>& over);
+  bool start_what_can();
+  void note_failures(const std::vector<WorkPtr>& over);
   void finish(std::vector<WorkPtr>& over);
 
   Membership membership_;
@@ -61,10 +63,10 @@ class Lane : public std::enable_shared_from_this<Lane> {
   std::atomic<bool> abort_wanted_{false};
   std::atomic<Errc> failure_{Errc::ok};
   std::mutex inbox_mutex_;          // of these, after mutex_
-  std::deque<WorkPtr> inbox_;
+  std::deque<WorkPtr> inbox_, message_inbox_;
   std::string abort_why_;
   std::mutex mutex_;                // of the communicator and these
-  std::deque<WorkPtr> running_;
+  std::deque<WorkPtr> running_, messages_;
 };
 
 // How a loop in which nothing happens passes its time: polls, yields, then sleeps a little longer each time.

@@ -56,6 +56,12 @@ bool CollWork::wait(std::chrono::milliseconds timeout) {
   return true;
 }
 
+int CollWork::sourceRank() const {
+  const std::lock_guard lock(mutex_);
+  TORCH_CHECK(completed_, "libcoll: the source of ", task_.title, " is known once it is done");
+  return source_;
+}
+
 void CollWork::abort() { lane_->abort(c10::str("abort of ", task_.title, " #", sequence_)); }
 
 float CollWork::getDuration() const {
@@ -87,20 +93,28 @@ void CollWork::start(Comm& comm) {
   }
 }
 
+template <class T>
+bool CollWork::look_at(T& started) {
+  try {
+    return !started || started.test();
+  } catch (...) {
+    note_error();
+    return true;
+  }
+}
+
 bool CollWork::move_on() {
   bool over = true;
-  for (Request& r : requests_) {
-    try {
-      over &= !r || r.test();
-    } catch (...) {
-      note_error();
-    }
+  for (Request& r : requests_.calls) over &= look_at(r);
+  for (Message& m : requests_.messages) {
+    over &= look_at(m);
+    source_ = m.source();
   }
   return over;
 }
 
 void CollWork::complete() {
-  requests_.clear();
+  requests_ = {};
   if (!error_ && task_.conclude) {
     try {
       task_.conclude();

@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <torch/csrc/distributed/c10d/Work.hpp>
@@ -16,7 +17,14 @@
 namespace libcoll::torch_door {
 
 class Lane;
-using Requests = std::vector<Request>;
+
+// What an operation has under way.
+struct Requests {
+  std::vector<Request> calls;
+  std::vector<Message> messages;
+  void push_back(Request&& r) { calls.push_back(std::move(r)); }
+  void push_back(Message&& m) { messages.push_back(std::move(m)); }
+};
 
 // What an operation is made of. Tensors that `issue` and `conclude` hold live until the operation is over.
 struct Task {
@@ -25,8 +33,8 @@ struct Task {
   std::vector<at::Tensor> inputs{};        // for the profiler
   std::vector<at::Tensor> outputs{};       // what result() and the future give
   std::chrono::milliseconds timeout{0};  // 0: the group's
-  bool wait = false;                     // the caller wants it done on return
-  bool after_all = false;                // begins once everything before it is done
+  bool after_all = false;                // begins once every collective before it is done
+  bool message = false;                  // knows no order with collectives
   // Starts what there is to start; it never waits for a peer.
   std::function<void(Comm&, Requests&, const CallOptions&)> issue{};
   // Once it is done, if set: puts results where the caller wants them.
@@ -47,6 +55,7 @@ class CollWork : public c10d::Work {
   // Ends all that is under way in the group.
   void abort() override;
   c10::intrusive_ptr<c10::ivalue::Future> getFuture() override;
+  int sourceRank() const override;
   std::uint64_t getSequencenumber() const override { return sequence_; }
   float getDuration() const override;
 
@@ -57,6 +66,9 @@ class CollWork : public c10d::Work {
   bool move_on();   // true: over; then once, without the lane:
   void complete();
   void note_error() noexcept;
+  // One look at something under way: whether it is over.
+  template <class T>
+  bool look_at(T& started);
 
   Task task_;
   std::vector<at::Tensor> outputs_;
@@ -65,6 +77,7 @@ class CollWork : public c10d::Work {
   const std::uint64_t sequence_;
   const std::chrono::milliseconds timeout_;
   const std::shared_ptr<Lane> lane_;
+  int source_ = -1;       // of a receive that is done
   std::chrono::steady_clock::time_point begun_{}, ended_{};
   c10::intrusive_ptr<c10::ivalue::Future> future_;  // made when somebody asks; guarded by mutex_
 };
