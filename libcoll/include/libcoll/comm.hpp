@@ -13,6 +13,7 @@
 #include "libcoll/bootstrap.hpp"
 #include "libcoll/config.hpp"
 #include "libcoll/error.hpp"
+#include "libcoll/message.hpp"
 #include "libcoll/request.hpp"
 #include "libcoll/topology.hpp"
 #include "libcoll/types.hpp"
@@ -227,6 +228,16 @@ class LIBCOLL_API Comm {
   void scan(const void* send, void* recv, Count count, DType type, ReduceOp op, const CallOptions& = {});
   // Rank 0's recv is left as it was.
   void exscan(const void* send, void* recv, Count count, DType type, ReduceOp op, const CallOptions& = {});
+
+  // -- Messages between two ranks (message.hpp). Host memory; tag >= 0; of the options only the timeout means anything. `dest`
+  //    and `source` may be this rank; `source` may be any_source. A message of another length than `bytes` ends its receive
+  //    with Errc::mismatch, and the communicator goes on.
+  //    An isend never waits. Up to 8 KiB (64 KiB to another host) it is done without its receiver, until the receiver has 64
+  //    messages of this rank that it has not asked for; from then on, as larger ones do, it waits for the receive.
+  Message isend(const void* data, std::size_t bytes, int dest, int tag = 0, const CallOptions& = {});
+  Message irecv(void* data, std::size_t bytes, int source, int tag = 0, const CallOptions& = {});
+  void send(const void* data, std::size_t bytes, int dest, int tag = 0, const CallOptions& = {});
+  int recv(void* data, std::size_t bytes, int source, int tag = 0, const CallOptions& = {});  // the sender's rank
 
   // -- Started collectives: the same, but they return at once (request.hpp). Buffers must stay as they are
   //    until the request is done; counts and displacements are copied. Several may be under way, started
