@@ -23,9 +23,10 @@ void Mailbox::each_under_way(const Which& which, const To& to) {
 }
 
 void Mailbox::wait(MessageOp& op) {
+  if (!op.under_way()) return settle();
   Idler idler(engine_);
   Clock::time_point since{};
-  std::uint64_t steps = op.steps - 1;
+  std::uint64_t steps = ~std::uint64_t{0};
   for (unsigned rounds = 1;; ++rounds) {
     bool any = false, network_only = false;
     {

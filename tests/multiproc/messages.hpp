@@ -2,6 +2,9 @@
 // processes, injected and real hosts.
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
+
 #include "libcoll/libcoll.hpp"
 
 namespace libcoll::test {
@@ -10,6 +13,7 @@ struct MessageOptions {
   std::size_t most_bytes = 20u << 20;
   int many = 10000;            // unexpected messages
   bool arena = true;           // buffers of Comm::allocate, too
+  std::uint64_t seed = 1;      // equal on all ranks
 };
 
 // Collective; throws std::runtime_error that says what is wrong. The communicator is as usable afterwards as before.

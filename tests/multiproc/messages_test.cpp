@@ -37,7 +37,7 @@ class Messages : public testing::TestWithParam<Setting> {};
 
 TEST_P(Messages, DoAllTheyShould) {
   const bool quick = test_scale() < 1;
-  const MessageOptions o{.most_bytes = quick ? std::size_t{2} << 20 : std::size_t{21} << 20, .many = quick ? 1000 : GetParam().ranks > 4 ? 2000 : 10000, .arena = !sees_threads};
+  const MessageOptions o{.most_bytes = quick ? std::size_t{2} << 20 : std::size_t{21} << 20, .many = quick ? 1000 : GetParam().ranks > 4 ? 2000 : 10000, .arena = !sees_threads, .seed = test_seed()};
   EXPECT_EQ(run(GetParam(), [&](Comm& c) { check_messages(c, o); }), "");
 }
 

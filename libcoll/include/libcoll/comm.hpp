@@ -97,7 +97,8 @@ class LIBCOLL_API Registration {
 };
 
 // What this rank exchanged with the ranks of one host as messages over the network. Payload only: headers,
-// retransmissions and the library's own handshakes are not in it. A signal is a message of 0 bytes.
+// retransmissions and the library's own handshakes are not in it, but for Comm::send: its envelopes are messages of 128
+// bytes, and words back of 4. A signal is a message of 0 bytes.
 struct HostTraffic {
   std::string host;
   std::uint64_t messages_sent = 0, bytes_sent = 0, messages_received = 0, bytes_received = 0;
