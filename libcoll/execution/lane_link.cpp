@@ -81,7 +81,9 @@ class LaneLink final : public Link {
   void take(Arrival& a, MessageOp& op) override {
     const void* data = a.data;
     switch (static_cast<Carried>(a.how)) {
-      case Carried::staged: return incoming_.push_back({&op, a.key, op.bytes, 0});
+      case Carried::staged:
+        if (lost) return box.fail(op, Errc::peer_lost, why, peer);
+        return incoming_.push_back({&op, a.key, op.bytes, 0});
       case Carried::remote:
         if (!process_.same_process) return read(a, op);
         data = reinterpret_cast<const void*>(a.at);

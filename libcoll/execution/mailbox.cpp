@@ -71,8 +71,9 @@ MessageOp* Mailbox::start_receive(void* data, std::size_t bytes, int source, int
   }
   post(op);
   const auto look = [&](Link& link) {
-    while (op.stage.load(std::memory_order_relaxed) == Stage::posted && !link.lost && link.poll()) {}
-    if (link.lost && op.under_way() && op.stage.load(std::memory_order_relaxed) == Stage::posted) {
+    // What a peer sent before it was lost is as good as any.
+    while (op.stage.load(std::memory_order_relaxed) == Stage::posted && link.poll()) {}
+    if (link.lost && op.stage.load(std::memory_order_relaxed) == Stage::posted) {
       unpost(op);
       fail(op, Errc::peer_lost, link.why, link.peer);
     }
