@@ -136,6 +136,36 @@ void in_order(Comm& c, const MessageOptions& o) {
   }
 }
 
+// As many small messages are done unasked as docs/adr/0011 says, and no more; of large ones what fits.
+void bounded(Comm& c) {
+  constexpr int most = 64;
+  for (const std::size_t bytes : {std::size_t{8}, std::size_t{2000}}) {
+    std::vector<Bytes> out;
+    std::vector<Message> sends;
+    for (int i = 0; i < 2 * most; ++i) {
+      out.push_back(pattern(c.rank(), right_of(c), 40 + i, bytes));
+      sends.push_back(c.isend(out.back().data(), bytes, right_of(c), 40 + i));
+    }
+    const auto count = [&] {
+      int done = 0;
+      for (Message& m : sends) done += m.test();
+      return done;
+    };
+    // All that can be are done as soon as everybody has made a few calls.
+    for (int i = 0; i < 20; ++i) c.barrier(), count();
+    const int done = count();
+    require(done <= most && done >= (bytes <= 96 ? most : 8), std::to_string(done) + " unasked messages of " + std::to_string(bytes) + " bytes are done");
+    // The last first: its envelope has come, whatever is before it.
+    for (int i = 2 * most - 1; i >= 0; --i) {
+      Bytes got(bytes);
+      c.recv(got.data(), bytes, left_of(c), 40 + i);
+      require_pattern(got.data(), left_of(c), c.rank(), 40 + i, bytes);
+    }
+    for (Message& m : sends) m.wait();
+    c.barrier();
+  }
+}
+
 // All to rank 0, which asks for any; the source and the order of each sender are right.
 void from_anybody(Comm& c, const MessageOptions& o) {
   constexpr int each = 20;
@@ -331,6 +361,7 @@ void check_messages(Comm& c, const MessageOptions& o) {
   crossing(c, o);
   reverse_tags(c, o);
   in_order(c, o);
+  bounded(c);
   from_anybody(c, o);
   apart(c, o);
   moved_on_by_a_collective(c, o);

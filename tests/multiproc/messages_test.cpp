@@ -26,7 +26,7 @@ void PrintTo(const Setting& s, std::ostream* out) { *out << s.name; }
 
 std::string run(const Setting& s, const Body& body) {
   Launch launch{.ranks = s.ranks, .watchdog_s = 150};
-  launch.config.timeout_s = 20;
+  launch.config.timeout_s = 60;
   launch.config.single_copy = sees_threads ? "off" : s.single_copy;
   launch.config.progress_thread = s.progress_thread;
   launch.config.arena_bytes = 256u << 20;
