@@ -84,14 +84,14 @@ abi_check cuda  # NCCL's header, in a package of 200 to 350 MB, with --gpu
 
 # Only what runs there: the sanitizers make every file take several times as long.
 sanitized=(body_threads body_forked config_variants bad_input mismatch death creation_death churn communicators core_test c_abi ucx_test arena_test
-           schedule_test algorithms_test device_test execution_test started started_death nccl_test device_double_test device_faults_test)
+           schedule_test algorithms_test device_test execution_test messages messages_death started started_death nccl_test device_double_test device_faults_test)
 
 step "address and undefined-behaviour sanitizers"
 build asan "${sanitized[@]}"
 ctest --test-dir build/asan --output-on-failure -L sanitize
 
 step "thread sanitizer"
-build tsan body_threads communicators core_test execution_test started arena_test nccl_test device_double_test device_faults_test
+build tsan body_threads communicators core_test execution_test messages started arena_test nccl_test device_double_test device_faults_test
 # Since Linux 6.6 address randomisation may collide with TSan's shadow of GCC 12.
 setarch "$(uname -m)" -R ctest --test-dir build/tsan --output-on-failure -L tsan
 

@@ -74,7 +74,11 @@ void CommImpl::note_ways() noexcept {
   gate_.now = gate_.busy;
 }
 
-CommImpl::~CommImpl() { queue_->shut_down(); }
+CommImpl::~CommImpl() {
+  if (mailbox_) mailbox_->shut_down();
+  if (mailbox_) mailbox_->leave();
+  queue_->shut_down();
+}
 
 // The list of groups and levels is the same on all ranks.
 void CommImpl::define_groups() {
@@ -225,6 +229,7 @@ std::unique_ptr<CommImpl> CommImpl::subset(std::span<const int> members, const E
 bool CommImpl::try_close() {
   if (!broken().empty()) return true;
   if (leaving_ == Leaving::no) {
+    if (mailbox_) mailbox_->shut_down();
     if (!local()) farewell_ = start_barrier();
     leaving_ = Leaving::farewell;
   }
@@ -232,17 +237,19 @@ bool CommImpl::try_close() {
     if (!farewell_.test()) return false;
     queue_->drain();
     queue_->shut_down();
-    if (world_->engine->messenger() != nullptr) world_->engine->messenger()->forget(id_);
+    forget_messages();
     for (const auto& g : mine_) g->depart();
     leaving_ = Leaving::departed;
   }
   if (!std::all_of(mine_.begin(), mine_.end(), [](const auto& g) { return g->all_departed(); })) return false;
   if (devices_ && !devices_->try_close()) return false;
+  if (mailbox_) mailbox_->give_back();
   for (const std::uint64_t area : areas_) world_->host->heap().release(area);
   return true;
 }
 
 void CommImpl::close() {
+  if (mailbox_) mailbox_->shut_down();
   queue_->drain();
   if (devices_ && broken().empty()) devices_->close();
   // Nobody sends to this communicator any more once all have come here.
@@ -252,11 +259,31 @@ void CommImpl::close() {
     allgather_bytes(&token, all.data(), 1);
   }
   queue_->shut_down();
-  if (world_->engine->messenger() != nullptr) world_->engine->messenger()->forget(id_);
+  forget_messages();
   for (std::size_t i = 0; i < mine_.size() && broken().empty(); ++i) {
     mine_[i]->align(exec::first_native(queue_->sequence() + 1));
-    if (mine_[i]->leave()) world_->host->heap().release(areas_[i]);
+    if (!mine_[i]->leave()) continue;
+    if (i == 0 && mailbox_) mailbox_->give_back();
+    world_->host->heap().release(areas_[i]);
   }
+}
+
+// Nobody sends to this communicator any more, or nobody will listen.
+void CommImpl::forget_messages() {
+  xport::Messenger* const messenger = world_->engine->messenger();
+  if (messenger != nullptr) messenger->forget(id_);
+  if (messenger != nullptr && !local())
+    for (const std::uint64_t id : {exec::envelopes_of(id_), exec::payloads_of(id_)}) messenger->forget(id);
+  if (mailbox_) mailbox_->leave();
+}
+
+exec::Mailbox& CommImpl::mailbox() {
+  if (mailbox_) return *mailbox_;
+  exec::Mailbox::Setting s{.members = world_ranks_, .places = std::vector<int>(world_ranks_.size(), -1), .rank = rank_, .communicator = id_};
+  const auto host = std::find_if(groups_.begin(), groups_.end(), [&](const exec::NativeGroup& g) { return g.group == group_; });
+  for (std::size_t i = 0; i < host->ranks.size(); ++i) s.places[static_cast<std::size_t>(host->ranks[i])] = static_cast<int>(i);
+  mailbox_.reset(new exec::Mailbox(*world_->engine, *queue_, *group_, std::move(s)));
+  return *mailbox_;
 }
 
 std::uint64_t CommImpl::lent_buffers() const noexcept {
@@ -268,6 +295,7 @@ std::uint64_t CommImpl::lent_buffers() const noexcept {
 void CommImpl::abort(std::string_view why) {
   const std::string text = fmt::format("libcoll: rank {} of {}: aborted: {}", rank_, size_, why);
   queue_->break_off(text);
+  if (mailbox_) mailbox_->break_off(rank_, text);
   if (devices_) devices_->abort();
 }
 

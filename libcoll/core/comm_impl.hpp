@@ -10,6 +10,7 @@
 #include "libcoll/core/device_side.hpp"
 #include "libcoll/core/plan_cache.hpp"
 #include "libcoll/core/world.hpp"
+#include "libcoll/execution/mailbox.hpp"
 #include "libcoll/execution/queue.hpp"
 #include "libcoll/planning/select.hpp"
 #include "libcoll/request.hpp"
@@ -50,6 +51,8 @@ class CommImpl {
   // Why nothing works any more, or nothing. Throwing form: Queue::require_usable.
   const std::string& broken() const;
   exec::Queue& queue() const noexcept { return *queue_; }
+  // Of messages; made when the first is asked for.
+  exec::Mailbox& mailbox();
   // Null in worlds that use no GPUs.
   DeviceSide* devices() const noexcept { return devices_.get(); }
   // Not collective, see Comm.
@@ -127,6 +130,7 @@ class CommImpl {
   const Plan& own_plan(const Call&);
   void join_groups(const Exchange&);
   void measure_costs(Bootstrap&);
+  void forget_messages();
 
   std::shared_ptr<World> world_;
   std::vector<int> world_ranks_;
@@ -153,6 +157,7 @@ class CommImpl {
   Plan uncached_;                     // the plan in use while LIBCOLL_CHECK bypasses the cache
   std::shared_ptr<exec::Program> uncached_program_;
   std::optional<Topology> topology_;
+  std::unique_ptr<exec::Mailbox, exec::Mailbox::Disown> mailbox_;
 };
 
 }  // namespace libcoll::detail

@@ -63,6 +63,14 @@ bool DeviceSide::is_capturing(const Call& call, cuda::Stream s) {
   return status != cuda::CaptureStatus::none;
 }
 
+bool DeviceSide::is_device_memory(const void* at) const {
+  cuda::PointerAttributes a;
+  if (runtime_ == nullptr) return false;
+  if (runtime_->cuda.pointer_get_attributes(&a, at) == cuda::Error::success) return a.type == cuda::MemoryType::device || a.type == cuda::MemoryType::managed;
+  runtime_->cuda.get_last_error();
+  return false;
+}
+
 DeviceSide::Places DeviceSide::places_of(const Call& call, const Args& args, const Extents& e) const {
   Places p;
   const auto look = [&](const void* at, std::uint64_t bytes) {

@@ -36,6 +36,8 @@ class DeviceSide {
   void run(const Plan&, const Args&, const CallOptions&);
   // Started and persistent collectives: refuses GPU memory and streams.
   void require_host(const Call&, const Args&, const CallOptions&);
+  // Whether this is GPU memory.
+  bool is_device_memory(const void* at) const;
   // Collective over the communicator, as part of its split: the child's NCCL communicator comes from this one's, where there is one.
   // `child` may be null (this rank is in none).
   void split_into(DeviceSide* child, int color, int key);

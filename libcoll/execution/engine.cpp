@@ -23,22 +23,29 @@ Engine::~Engine() {
   host_.set_background({});
 }
 
-void Engine::enter(Queue* q) {
+template <class T>
+void Engine::enter(std::vector<T*>& list, T* one) {
   {
     const std::lock_guard lock(mutex_);
-    active_.push_back(q);
+    list.push_back(one);
     active_count_.fetch_add(1, std::memory_order_relaxed);
     host_.set_background_active(true);
   }
   wake_thread();
 }
 
-void Engine::leave(Queue* q) {
+template <class T>
+void Engine::leave(std::vector<T*>& list, T* one) {
   const std::lock_guard lock(mutex_);
-  active_.erase(std::remove(active_.begin(), active_.end(), q), active_.end());
+  std::erase(list, one);
   active_count_.fetch_sub(1, std::memory_order_relaxed);
-  host_.set_background_active(!active_.empty());
+  host_.set_background_active(busy());
 }
+
+void Engine::enter(Queue* q) { enter(active_, q); }
+void Engine::leave(Queue* q) { leave(active_, q); }
+void Engine::enter(Mover* m) { enter(movers_, m); }
+void Engine::leave(Mover* m) { leave(movers_, m); }
 
 // A queue that is being moved on by another thread is left to it; so is the whole list.
 bool Engine::progress(const Queue* except) {
@@ -47,6 +54,7 @@ bool Engine::progress(const Queue* except) {
   bool any = messenger_ != nullptr && messenger_->progress();
   for (Queue* q : active_)
     if (q != except) any |= q->progress();
+  for (Mover* m : movers_) any |= m->progress();
   return any;
 }
 

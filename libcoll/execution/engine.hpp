@@ -1,5 +1,5 @@
-// Engine: what moves the started collectives of a world on: its messenger, and the queues that hold
-// operations. Everything here happens inside calls of the library, or in the progress thread if there is one.
+// Engine: what moves the started collectives and messages of a world on: its messenger, and the queues and
+// mailboxes that hold operations. Everything here happens inside calls of the library, or in the progress thread if there is one.
 #pragma once
 
 #include <atomic>
@@ -15,6 +15,15 @@
 namespace libcoll::exec {
 
 class Queue;
+
+// What else needs moving on: the messages of a communicator (Mailbox).
+class Mover {
+ public:
+  virtual bool progress() = 0;  // true if anything happened; nothing if another thread is doing so
+
+ protected:
+  ~Mover() = default;
+};
 
 class Engine {
  public:
@@ -35,7 +44,10 @@ class Engine {
   // Queues that others may have to move on.
   void enter(Queue*);
   void leave(Queue*);
-  bool busy() const { return active_count_.load(std::memory_order_relaxed) != 0; }
+  void enter(Mover*);
+  void leave(Mover*);  // afterwards nobody is inside its progress()
+  bool busy() const { return active() != 0; }
+  int active() const { return active_count_.load(std::memory_order_relaxed); }
   // Moves everything on but `except`, which the caller moves on itself. True if anything happened.
   bool progress(const Queue* except = nullptr);
   // A thread that does so whenever there is something to do.
@@ -44,12 +56,15 @@ class Engine {
 
  private:
   void thread_body();
+  template <class T> void enter(std::vector<T*>&, T*);
+  template <class T> void leave(std::vector<T*>&, T*);
 
   xport::shm::Host& host_;
   std::unique_ptr<xport::Messenger> messenger_;
   const Waiting waiting_;
   std::mutex mutex_;
   std::vector<Queue*> active_;
+  std::vector<Mover*> movers_;
   std::atomic<int> active_count_{0};
   std::atomic<bool> quit_{false};
   std::atomic<std::uint32_t> bell_{0};  // the thread sleeps on it while nothing is active

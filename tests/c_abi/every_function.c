@@ -260,6 +260,38 @@ static void explanations(libcoll_comm c) {
   OK(libcoll_barrier(c));
 }
 
+static void messages(libcoll_comm c) {
+  const int right = (rank + 1) % size, left = (rank + size - 1) % size;
+  libcoll_message m = NULL, n = NULL;
+  int64_t got = -1, mine = rank;
+  int from = -1, done = 0;
+  OK(libcoll_isend(&mine, sizeof mine, right, 3, c, &m));
+  OK(libcoll_recv(&got, sizeof got, LIBCOLL_ANY_SOURCE, 3, c, &from));
+  REQUIRE(got == left && from == left);
+  OK(libcoll_message_wait(&m, NULL));
+  REQUIRE(m == NULL);
+  OK(libcoll_message_wait(&m, NULL));
+  OK(libcoll_irecv(&got, sizeof got, left, 4, c, &n));
+  mine = 100 + rank;
+  OK(libcoll_send(&mine, sizeof mine, right, 4, c));
+  for (from = -1; !done;) OK(libcoll_message_test(&n, &done, &from));
+  REQUIRE(n == NULL && got == 100 + left && from == left);
+  OK(libcoll_irecv(&got, sizeof got, left, 5, c, &n));
+  OK(libcoll_message_cancel(&n));
+  REQUIRE(n == NULL);
+  OK(libcoll_message_cancel(&n));
+  OK(libcoll_barrier(c));
+  OK(libcoll_isend(&mine, 4, right, 6, c, &m));
+  OK(libcoll_irecv(&got, sizeof got, left, 6, c, &n));
+  REQUIRE(libcoll_message_wait(&n, &from) == LIBCOLL_ERR_MISMATCH && n == NULL);
+  OK(libcoll_message_wait(&m, &from));
+  REQUIRE(from == -1);
+  REQUIRE(libcoll_send(&mine, 8, size, 0, c) == LIBCOLL_ERR_INVALID_ARGUMENT && strstr(libcoll_last_error(), "dest is") != NULL);
+  REQUIRE(libcoll_irecv(&got, 8, 0, -1, c, &n) == LIBCOLL_ERR_INVALID_ARGUMENT && n == NULL);
+  REQUIRE(libcoll_isend(&mine, 8, 0, 0, c, NULL) == LIBCOLL_ERR_INVALID_ARGUMENT && libcoll_message_wait(NULL, NULL) == LIBCOLL_ERR_INVALID_ARGUMENT);
+  REQUIRE(libcoll_message_test(&n, NULL, NULL) == LIBCOLL_ERR_INVALID_ARGUMENT && libcoll_message_cancel(NULL) == LIBCOLL_ERR_INVALID_ARGUMENT);
+}
+
 static void hook(void* context) { ++*(int*)context; }
 
 static int own_allgather(const void* send, void* recv, size_t bytes, void* context) {
@@ -321,6 +353,7 @@ int main(void) {
   started_reductions(c);
   started_movements(c);
   requests(c);
+  messages(c);
   errors(c);
   traffic(c);
   explanations(c);

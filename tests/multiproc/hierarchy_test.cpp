@@ -7,6 +7,7 @@
 
 #include "tests/multiproc/body.hpp"
 #include "tests/multiproc/calls.hpp"
+#include "tests/multiproc/messages.hpp"
 #include "tests/multiproc/subcomms.hpp"
 #include "tests/multiproc/traffic.hpp"
 #include "tests/support/ranks.hpp"
@@ -54,6 +55,15 @@ TEST(Injected, FourHostsOfFourForkedRanks) {
   for (const bool dealt : {false, true}) {
     const File file(4, 4, dealt);
     EXPECT_EQ(run_forked(launch_on(file, 16), smoke), "") << (dealt ? "dealt round" : "in blocks");
+  }
+}
+
+TEST(Injected, Messages) {
+  const auto messages = [](Comm& c) { check_messages(c, {.most_bytes = 2u << 20, .many = 1000, .seed = test_seed()}); };
+  for (const int ranks : {1, 2}) {
+    const File file(2, ranks, ranks == 2);
+    EXPECT_EQ(run_forked(launch_on(file, 2 * ranks), messages), "") << ranks << " ranks a host";
+    EXPECT_EQ(run_threads(launch_on(file, 2 * ranks), messages), "") << ranks << " ranks a host, threads";
   }
 }
 

@@ -1,6 +1,6 @@
 // Things that go wrong on several hosts: started on every rank by hosts.py. Each scene runs in a fresh child process with
 // a fresh world, so that ranks may die in it; the process that hosts.py sees says what was wrong and exits with 1.
-// Usage: coll_hosts_faults refused | different | killed | stopped | left [ROUNDS]
+// Usage: coll_hosts_faults refused | different | killed | stopped | left | messages [ROUNDS]
 #include <fmt/format.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -225,6 +225,33 @@ void left(const Stream& s) {
   leave_broken(world);
 }
 
+// A rank dies while all others have messages with it under way, and with each other.
+void messages(const Stream& s, int round) {
+  Comm world = new_world(60);
+  const std::size_t bytes = round % 2 == 0 ? 8 : 1u << 20;
+  std::vector<char> out(bytes), in(bytes);
+  const auto exchange = [&](int peer) {
+    Message m = world.isend(out.data(), bytes, peer);
+    world.recv(in.data(), bytes, round % 4 < 2 ? peer : any_source);
+    m.wait();
+  };
+  if (me == s.victim) after(10 + s.delay_ms, SIGKILL);
+  const Outcome o = outcome_of([&] {
+    for (;;)
+      for (int r = 0; r < ranks; ++r)
+        if ((r == s.victim) != (me == s.victim)) exchange(me == s.victim ? r : s.victim);
+  });
+  require_names(o, Errc::peer_lost, s.victim);
+  require_names(outcome_of([&] { world.recv(in.data(), bytes, s.victim, 1); }), Errc::peer_lost, s.victim);
+  // The others are not concerned.
+  for (int r = 0; r < ranks; ++r) {
+    if (r == s.victim || r == me) continue;
+    Message m = world.isend(out.data(), bytes, r, 2);
+    world.recv(in.data(), bytes, r, 2);
+    m.wait();
+  }
+}
+
 // -- A child for every scene
 
 // What a victim may come to: exit code 0, SIGKILL, or a stop that its parent ends.
@@ -278,10 +305,12 @@ int run(const std::string& what, int rounds) {
     while (at->next < all && failures == 0) run_scene(fmt::format("different from case {}", at->next), [&] { different(at->next, at->broken); });
     if (me == 0) std::printf("different: %d of %zu cases broke the communicator\n", at->broken, all);
   }
+  int round = 0;
   for (const Stream& s : streams(rounds)) {
     const auto name = [&](const char* verb) { return fmt::format("{} of {} elements, rank {} {} after {} ms", name_of(s.which), s.count, s.victim, verb, s.delay_ms); };
     if (what == "killed") run_scene(name("killed"), [&] { killed(s); }, me == s.victim);
     if (what == "stopped") run_scene(name("stopped"), [&] { stopped(s); }, me == s.victim);
+    if (what == "messages") run_scene(name("is killed among messages"), [&, round = round++] { messages(s, round); }, me == s.victim);
     if (what == "left") run_scene(name("left"), [&] { left(s); }, me == s.victim);
   }
   if (failures != 0) std::fprintf(stderr, "LIBCOLL_TEST_SEED=%llu repeats this run\n", static_cast<unsigned long long>(common_seed()));

@@ -89,6 +89,8 @@ struct Control {
   // Members that will not look at this block any more; written by them, once each, on leaving.
   alignas(line_bytes) std::atomic<std::uint64_t> departed;
   alignas(line_bytes) Record records[slot_count];
+  // Arena offset of the lanes on which this rank sends messages (lane.hpp); 0: it has sent none.
+  alignas(line_bytes) std::atomic<std::uint64_t> lanes;
 };
 static_assert(sizeof(Control) <= page_bytes);
 static_assert(std::atomic<std::uint64_t>::is_always_lock_free);

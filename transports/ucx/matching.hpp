@@ -110,7 +110,7 @@ class Forgotten {
   bool contains(std::uint64_t communicator) const { return !ids_.empty() && ids_.contains(communicator); }
 
  private:
-  static constexpr std::size_t limit = 4096;
+  static constexpr std::size_t limit = 3 * 4096;  // each goes by three ids
   std::unordered_set<std::uint64_t> ids_;
   std::deque<std::uint64_t> order_;
 };

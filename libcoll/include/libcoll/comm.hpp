@@ -13,6 +13,7 @@
 #include "libcoll/bootstrap.hpp"
 #include "libcoll/config.hpp"
 #include "libcoll/error.hpp"
+#include "libcoll/message.hpp"
 #include "libcoll/request.hpp"
 #include "libcoll/topology.hpp"
 #include "libcoll/types.hpp"
@@ -96,7 +97,8 @@ class LIBCOLL_API Registration {
 };
 
 // What this rank exchanged with the ranks of one host as messages over the network. Payload only: headers,
-// retransmissions and the library's own handshakes are not in it. A signal is a message of 0 bytes.
+// retransmissions and the library's own handshakes are not in it, but for Comm::send: its envelopes are messages of 128
+// bytes, and words back of 4. A signal is a message of 0 bytes.
 struct HostTraffic {
   std::string host;
   std::uint64_t messages_sent = 0, bytes_sent = 0, messages_received = 0, bytes_received = 0;
@@ -227,6 +229,16 @@ class LIBCOLL_API Comm {
   void scan(const void* send, void* recv, Count count, DType type, ReduceOp op, const CallOptions& = {});
   // Rank 0's recv is left as it was.
   void exscan(const void* send, void* recv, Count count, DType type, ReduceOp op, const CallOptions& = {});
+
+  // -- Messages between two ranks (message.hpp). Host memory; tag >= 0; of the options only the timeout means anything. `dest`
+  //    and `source` may be this rank; `source` may be any_source. A message of another length than `bytes` ends its receive
+  //    with Errc::mismatch, and the communicator goes on.
+  //    An isend never waits. Up to 8 KiB (64 KiB to another host) it is done without its receiver, until the receiver has 64
+  //    messages of this rank that it has not asked for; from then on, as larger ones do, it waits for the receive.
+  Message isend(const void* data, std::size_t bytes, int dest, int tag = 0, const CallOptions& = {});
+  Message irecv(void* data, std::size_t bytes, int source, int tag = 0, const CallOptions& = {});
+  void send(const void* data, std::size_t bytes, int dest, int tag = 0, const CallOptions& = {});
+  int recv(void* data, std::size_t bytes, int source, int tag = 0, const CallOptions& = {});  // the sender's rank
 
   // -- Started collectives: the same, but they return at once (request.hpp). Buffers must stay as they are
   //    until the request is done; counts and displacements are copied. Several may be under way, started

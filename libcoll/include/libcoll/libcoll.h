@@ -129,6 +129,20 @@ LIBCOLL_C_API int libcoll_scatterv(const void* send, const int64_t* counts, cons
 LIBCOLL_C_API int libcoll_alltoallv(const void* send, const int64_t* send_counts, const int64_t* send_displs, void* recv,
                                     const int64_t* recv_counts, const int64_t* recv_displs, int dtype, libcoll_comm comm);
 
+/* -- Messages between two ranks, see libcoll::Message: host memory, tag >= 0; `source` may be LIBCOLL_ANY_SOURCE. */
+#define LIBCOLL_ANY_SOURCE (-1)
+typedef struct libcoll_message_s* libcoll_message;
+LIBCOLL_C_API int libcoll_send(const void* data, size_t bytes, int dest, int tag, libcoll_comm comm);
+/* *from = the sender's rank; may be NULL. */
+LIBCOLL_C_API int libcoll_recv(void* data, size_t bytes, int source, int tag, libcoll_comm comm, int* from);
+LIBCOLL_C_API int libcoll_isend(const void* data, size_t bytes, int dest, int tag, libcoll_comm comm, libcoll_message* message);
+LIBCOLL_C_API int libcoll_irecv(void* data, size_t bytes, int source, int tag, libcoll_comm comm, libcoll_message* message);
+/* *message is NULL again once it is done, be it with an error. *source = the sender's rank of a receive, else -1; may be NULL. */
+LIBCOLL_C_API int libcoll_message_wait(libcoll_message* message, int* source);
+LIBCOLL_C_API int libcoll_message_test(libcoll_message* message, int* done, int* source);
+/* Gives up one that is under way; *message is NULL afterwards. */
+LIBCOLL_C_API int libcoll_message_cancel(libcoll_message* message);
+
 /* -- Started collectives: the same with a place for the request at the end, which is NULL again once it was
  *    waited for. What must stay until then: buffers, and what a user's operation points to. Nothing else. */
 typedef struct libcoll_request_s* libcoll_request;

@@ -66,9 +66,9 @@ TEST(Matching, PoolsGiveBackWhatTheyWereGiven) {
 TEST(Matching, ForgottenCommunicatorsAreRememberedUpToALimit) {
   Forgotten f;
   EXPECT_FALSE(f.contains(0));
-  for (std::uint64_t i = 0; i < 10'000; ++i) f.add(i), f.add(i);
-  EXPECT_TRUE(f.contains(9'999));
-  EXPECT_TRUE(f.contains(6'000));
+  for (std::uint64_t i = 0; i < 30'000; ++i) f.add(i), f.add(i);
+  EXPECT_TRUE(f.contains(29'999));
+  EXPECT_TRUE(f.contains(20'000));
   EXPECT_FALSE(f.contains(1));
 }
 
