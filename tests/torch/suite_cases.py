@@ -1,6 +1,7 @@
 """PyTorch's DistributedTest (torch.testing._internal.distributed, from the installed wheel), instantiated for one backend.
 
-Its environment says which: BACKEND (libcoll or gloo), WORLD_SIZE, TEMP_DIR. distributed_suite.py runs it.
+Its environment says which: BACKEND (libcoll or gloo), WORLD_SIZE, TEMP_DIR; DISGUISE: whose special tests libcoll runs (gloo or mpi).
+distributed_suite.py runs it.
 """
 
 import json
@@ -10,34 +11,38 @@ import unittest
 
 import torch
 import torch.distributed as dist
+from torch.testing._internal import common_distributed
 
 WANTED = os.environ["BACKEND"]
+DISGUISE = os.environ.get("DISGUISE", "gloo")
 os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
 
 
-class LikeGloo(str):
-    """Equal to "gloo", also as a member of sets, so that the suite's tests for Gloo alone run too."""
+class Disguised(str):
+    """Equal to DISGUISE too, also as a member of sets, so that the suite's tests for that backend alone run."""
 
-    __hash__ = lambda self: hash("gloo")  # noqa: E731
+    __hash__ = lambda self: hash(DISGUISE)  # noqa: E731
 
     def __eq__(self, other):
-        return other == "gloo" or str.__eq__(self, other)
+        return str(other) in (DISGUISE, WANTED)
 
     def __ne__(self, other):
         return not self == other
 
 
 if WANTED == "libcoll":
-    import libcoll_torch  # noqa: F401
+    import conftest  # noqa: F401  (finds libcoll_torch)
+    import libcoll_torch
 
-    dist.is_libcoll_available = lambda: True
+    common_distributed.DistTestCases.backend_feature["plugin"].add(WANTED)
+    dist.monitored_barrier = libcoll_torch.monitored_barrier  # torch's own refuses every backend but Gloo
 
 import torch.testing._internal.distributed.distributed_test as suite  # noqa: E402
 
 if WANTED == "libcoll":
     # Skips are decided while the module's body runs: once more, with the backend's name in disguise.
-    source = open(suite.__file__).read().replace('BACKEND = os.environ["BACKEND"]', "BACKEND = LikeGloo(os.environ['BACKEND'])", 1)
-    suite.LikeGloo = LikeGloo
+    source = open(suite.__file__).read().replace('BACKEND = os.environ["BACKEND"]', "BACKEND = Disguised(os.environ['BACKEND'])", 1)
+    suite.Disguised = Disguised
     exec(compile(source, suite.__file__, "exec"), suite.__dict__)
     for names in (suite.PROFILING_SUPPORTED_BACKENDS, suite.SEND_RECV_PROFILING_SUPPORTED_BACKENDS):
         names.append(WANTED)

@@ -101,3 +101,15 @@ def describe(group=None):
 def lent_buffers(group=None):
     """How many buffers of this rank's calls its neighbours read or wrote in place so far."""
     return _C.lent_buffers(_backend(group))
+
+
+def monitored_barrier(group=None, timeout=None, wait_all_ranks=False):
+    """torch.distributed.monitored_barrier for libcoll groups (torch's own takes Gloo's alone): rank 0 waits for all others, and
+    raises DistBackendError, on itself and on them, naming the first that does not come within `timeout` (a timedelta; the group's
+    if None), or all of those with wait_all_ranks."""
+    group = group if group is not None else dist.group.WORLD
+    if group == dist.GroupMember.NON_GROUP_MEMBER:
+        return None
+    if timeout is None:
+        return group.monitored_barrier(wait_all_ranks=wait_all_ranks)
+    return group.monitored_barrier(timeout, wait_all_ranks)
