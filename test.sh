@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # Installs, builds and runs every test: release, then the sanitizers, then the fuzzers with Clang.
-# Usage: ./test.sh [--quick | --gpu | --programs]
-#   --quick     the release build only
+# Usage: ./test.sh [--quick | --gpu | --programs | --torch | --torch-all]
+#   --quick     the release build only, without PyTorch
+#   --torch     instead: the PyTorch backend only (a part of five minutes, which runs without any option too; skipped visibly where
+#               torch is neither there nor to be had); --torch-all: all of it, with PyTorch's own suite on 2, 3 and 4 ranks
 #   --gpu       instead: GPU memory with real CUDA and NCCL, with 1, 2 and 4 ranks (docs/gpu.md); fetches NCCL once, 350 MB.
 #               Lines that begin with SKIPPED say what this machine is not good for
 #   --programs  instead: programs of others without and with the interposer (tests/programs; downloads, takes an hour)
@@ -59,6 +61,34 @@ test_gpus() {
   [ -z "$failed" ]
 }
 
+# A Python with the torch that the backend is for: the caller's, the system's, or one in build/torch-venv.
+find_torch_python() {  # prints a path, or nothing and why on stderr
+  local wanted=2.13 packages="torch==2.13.0 numpy pytest expecttest scikit-learn matplotlib psutil"
+  local has="import torch, numpy, pytest, expecttest, sklearn, matplotlib; assert torch.__version__.startswith('$wanted.')"
+  local python
+  for python in "${LIBCOLL_TORCH_PYTHON:-}" python3 "$PWD/build/torch-venv/bin/python"; do
+    [ -n "$python" ] && "$python" -W ignore -c "$has" 2>/dev/null && { command -v "$python"; return; }
+  done
+  python3 -m venv build/torch-venv >&2 && build/torch-venv/bin/pip install --quiet --disable-pip-version-check $packages >&2 || return 0
+  "$PWD/build/torch-venv/bin/python" -W ignore -c "$has" >&2 && echo "$PWD/build/torch-venv/bin/python"
+}
+
+test_torch() {  # part | all
+  step "PyTorch backend"
+  local python
+  python=$(find_torch_python) || true
+  if [ -z "$python" ]; then
+    echo "SKIPPED: PyTorch backend: no Python here has torch 2.13 and what its tests need, and pip cannot install it"
+    return
+  fi
+  cmake --preset release -DLIBCOLL_BUILD_TORCH=ON -DLIBCOLL_TORCH_PYTHON="$python" >/dev/null
+  cmake --build --preset release -j "$jobs" --target coll_torch | tail -n 1
+  local marks="not slow" sizes="2" tests="--tests all_reduce_sum all_gather broadcast send_recv DistributedDataParallelCPU barrier_timeout monitored object"
+  [ "$1" = all ] && marks="" sizes="2,3,4" tests=""
+  PYTHONPATH=$PWD/build/release/python "$python" -W ignore -m pytest -q -p no:cacheprovider -m "$marks" tests/torch
+  PYTHONPATH=$PWD/build/release/python "$python" -W ignore tests/torch/distributed_suite.py --sizes "$sizes" $tests
+}
+
 step "dependencies"
 scripts/install-deps.sh $([ "${1:-}" = "--programs" ] && echo --programs)
 command -v ccache >/dev/null && export CMAKE_CXX_COMPILER_LAUNCHER=ccache CMAKE_C_COMPILER_LAUNCHER=ccache
@@ -66,6 +96,10 @@ command -v ccache >/dev/null && export CMAKE_CXX_COMPILER_LAUNCHER=ccache CMAKE_
 [ "${1:-}" = "--gpu" ] && { test_gpus; exit; }
 
 step "release (GCC)"
+case "${1:-}" in
+  --torch) build release coll; test_torch part; exit ;;
+  --torch-all) build release coll; test_torch all; exit ;;
+esac
 build release
 if [ "${1:-}" = "--programs" ]; then
   failed=0
@@ -79,6 +113,7 @@ if [ "${1:-}" = "--programs" ]; then
 fi
 ctest --test-dir build/release --output-on-failure
 [ "${1:-}" = "--quick" ] && exit 0
+test_torch part
 
 abi_check cuda  # NCCL's header, in a package of 200 to 350 MB, with --gpu
 

@@ -8,8 +8,8 @@ set -euo pipefail
 build=(g++ cmake ninja-build pkg-config libhwloc-dev libsodium-dev libhwy-dev libfmt-dev libspdlog-dev
        nlohmann-json3-dev libexpected-dev libcli11-dev libboost-context-dev libucx-dev libexpat1-dev)
 extra=(libopenmpi-dev openmpi-bin libmpich-dev mpich libgtest-dev libgmock-dev libbenchmark-dev
-       python3 python3-matplotlib valgrind clang-14 libclang-rt-14-dev ccache gfortran iproute2 util-linux git ca-certificates)
-programs=(python3-venv scalapack-mpi-test hpcc lammps lammps-examples)
+       python3 python3-dev python3-venv python3-matplotlib valgrind clang-14 libclang-rt-14-dev ccache gfortran iproute2 util-linux git ca-certificates)
+programs=(scalapack-mpi-test hpcc lammps lammps-examples)
 packages=("${build[@]}")
 [ "${1:-}" = "--build-only" ] || packages+=("${extra[@]}")
 [ "${1:-}" = "--programs" ] && packages+=("${programs[@]}")
