@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from ranks import run
+from job import run
 
 RANKS = [1, 2, 3, 4]
 REAL = [torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.uint16, torch.uint32, torch.uint64,
@@ -197,6 +197,16 @@ def strided(rank, ranks):
     out = torch.zeros(3, 2 * ranks).t()
     dist.all_gather_into_tensor(out, torch.full((2, 3), float(rank)))
     assert torch.equal(out, torch.arange(ranks).repeat_interleave(2).view(-1, 1).expand(-1, 3).float())
+
+
+    leaf = torch.zeros(4, 3).t().requires_grad_()
+    with torch.no_grad():
+        dist.broadcast(leaf, 0)
+        dist.all_reduce(leaf, async_op=True).wait()
+    with torch.inference_mode():
+        t = torch.ones(4, 3).t()
+        dist.all_reduce(t, async_op=True).wait()
+        assert torch.equal(t, torch.full((3, 4), float(ranks)))
 
 
 def test_strided_tensors():

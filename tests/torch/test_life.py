@@ -11,7 +11,7 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from ranks import run
+from job import run
 
 
 def futures(rank, ranks):

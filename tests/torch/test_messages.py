@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from ranks import run
+from job import run
 
 SIZES = [0, 1, 12, 300, 5000, 300000]
 

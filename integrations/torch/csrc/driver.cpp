@@ -59,6 +59,7 @@ std::size_t Driver::retired() {
 }
 
 void Driver::stop() {
+  if (in_child_of_fork()) return;
   std::unique_lock lock(mutex_);
   quit_ = true;
   bell_.notify_one();

@@ -61,7 +61,8 @@ bool Lane::wait_for(CollWork& work, std::chrono::milliseconds limit) {
   const auto begin = Clock::now();
   waiters_.fetch_add(1, std::memory_order_relaxed);
   // Near cores answer in 50 ns: a few polls are cheap where each rank has a CPU of its own.
-  Pause pause(membership_.universe->crowded ? 0 : 2000);
+  constexpr int polls = 200;
+  Pause pause(membership_.universe->crowded ? 0 : polls);
   bool done = true;
   while (!work.isCompleted()) {
     pause.rest(drive());
@@ -153,7 +154,9 @@ void Lane::abort(const std::string& why) {
     abort_why_ = why;
     abort_wanted_.store(true, std::memory_order_release);
   }
-  drive();
+  // Rounds of other threads are short.
+  while (abort_wanted_.load(std::memory_order_acquire))
+    if (!drive()) sched_yield();
   if (!empty()) Driver::instance().enroll(shared_from_this());
 }
 

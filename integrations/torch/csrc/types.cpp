@@ -71,6 +71,7 @@ Reduction Reduction::of(const char* collective, const c10d::ReduceOp& op, at::Sc
 
 at::Tensor Reduction::scaled(const at::Tensor& t) const {
   if (!factor) return t;
+  const at::AutoDispatchBelowADInplaceOrView raw;
   const auto* f = static_cast<const c10d::PreMulSumSupplement*>(factor.get());
   return f->tensor_factor.defined() ? t.mul(f->tensor_factor.to(t.scalar_type())) : t.mul(f->double_factor).to(t.scalar_type());
 }
@@ -81,7 +82,14 @@ void require_dense_cpu(const char* collective, const char* argument, const at::T
   TORCH_CHECK_VALUE(t.device().is_cpu(), "libcoll: ", collective, ": ", argument, " is on ", t.device(), "; this group communicates CPU tensors");
 }
 
-at::Tensor flat_target(const at::Tensor& t) { return t.is_contiguous() ? t : at::empty(t.sizes(), t.options().memory_format(at::MemoryFormat::Contiguous)); }
+at::Tensor flat(const at::Tensor& t) {
+  const at::AutoDispatchBelowADInplaceOrView raw;
+  return t.contiguous();
+}
+
+at::Tensor flat_target(const at::Tensor& t) {
+  return t.is_contiguous() ? t : at::empty(t.sizes(), t.options().memory_format(at::MemoryFormat::Contiguous));
+}
 
 Blocks Blocks::of(const std::vector<at::Tensor>& tensors, Use use) {
   Blocks b;

@@ -29,7 +29,7 @@ struct Reduction {
 void require_dense_cpu(const char* collective, const char* argument, const at::Tensor&);
 
 // Where an operation reads or writes a tensor: in place if it is contiguous, else in a copy.
-inline at::Tensor flat(const at::Tensor& t) { return t.contiguous(); }
+at::Tensor flat(const at::Tensor& t);
 // For what is only written.
 at::Tensor flat_target(const at::Tensor& t);
 inline std::int64_t bytes_of(const at::Tensor& t) { return t.numel() * static_cast<std::int64_t>(t.element_size()); }

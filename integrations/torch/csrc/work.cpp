@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include <ATen/core/LegacyTypeDispatch.h>
 #include <ATen/core/ivalue.h>
 #include <c10/util/Exception.h>
 
@@ -117,6 +118,8 @@ void CollWork::complete() {
   requests_ = {};
   if (!error_ && task_.conclude) {
     try {
+      // Results are written as a kernel writes them: on any thread, whatever modes the caller's is in.
+      const at::AutoDispatchBelowADInplaceOrView raw;
       task_.conclude();
     } catch (...) {
       note_error();
