@@ -146,7 +146,7 @@ void Mailbox::hold(Arrival& a, const void* data) {
     a.kept = std::make_unique_for_overwrite<std::byte[]>(a.bytes);
     a.data = a.kept.get();
   }
-  std::memcpy(const_cast<void*>(a.data), data, a.bytes);
+  if (a.bytes != 0) std::memcpy(const_cast<void*>(a.data), data, a.bytes);
 }
 
 void Mailbox::forget(Arrival& a) {

@@ -139,6 +139,7 @@ void in_order(Comm& c, const MessageOptions& o) {
 // As many small messages are done unasked as docs/adr/0011 says, and no more; of large ones what fits.
 void bounded(Comm& c) {
   constexpr int most = 64;
+  c.barrier();  // nothing of before is left
   for (const std::size_t bytes : {std::size_t{8}, std::size_t{2000}}) {
     std::vector<Bytes> out;
     std::vector<Message> sends;
@@ -154,7 +155,9 @@ void bounded(Comm& c) {
     // All that can be are done as soon as everybody has made a few calls.
     for (int i = 0; i < 20; ++i) c.barrier(), count();
     const int done = count();
-    require(done <= most && done >= (bytes <= 96 ? most : 8), std::to_string(done) + " unasked messages of " + std::to_string(bytes) + " bytes are done");
+    c.barrier();
+    // Word of those that met a receive comes for 32 at a time between hosts.
+    require(done <= most && done >= (bytes <= 96 ? most / 2 : 8), std::to_string(done) + " unasked messages of " + std::to_string(bytes) + " bytes are done");
     // The last first: its envelope has come, whatever is before it.
     for (int i = 2 * most - 1; i >= 0; --i) {
       Bytes got(bytes);
