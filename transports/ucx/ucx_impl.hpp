@@ -127,6 +127,7 @@ class UcxMessenger final : public Messenger {
   void end_receives(Peer&);
   void close_endpoint(Peer&);
   bool closings_done();
+  void close_worker();
   void send_control(Peer&, Header::Kind, Header);
   bool progress_until(Clock::time_point deadline, const std::function<bool()>& done);
 

