@@ -153,6 +153,7 @@ class UcxMessenger final : public Messenger {
   std::uint64_t credits_sent_ = 0;
   std::vector<void*> closings_;             // UCX's requests
   int lost_ = -1;
+  bool refused_ = false;                    // UCX could not even begin a connection
   std::vector<Notice> notices_;
   std::atomic<bool> any_notice_{false};
   mutable std::string transports_;

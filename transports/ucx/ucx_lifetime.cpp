@@ -50,6 +50,7 @@ bool UcxMessenger::connect(Peer& p) {
     return true;
   }
   p.ep = nullptr;
+  refused_ = true;
   break_connection(p, fmt::format("rank {} cannot be reached over UCX: {}", p.rank, ucs_status_string(s)));
   return false;
 }
@@ -193,7 +194,8 @@ bool UcxMessenger::progress_until(Clock::time_point deadline, const std::functio
 // An acknowledgement may still be on its way out, or UCX's own answer to a peer that has begun to connect. Whoever closes
 // before that has left stops the process (Worker::keep), and so may the peer that waits for it.
 void UcxMessenger::close_worker() {
-  constexpr auto patience = std::chrono::seconds(1);
+  // UCX 1.13.1 counts an endpoint that it could not create as under way for ever: no flush tells then what still is.
+  const auto patience = std::chrono::milliseconds(refused_ ? 100 : 1000);
   void* flush = nullptr;
   const auto quiet = [&] { return worker_.is_quiet(flush); };
   bool all_made = progress_until(Clock::now() + patience, quiet);
