@@ -22,7 +22,10 @@ void expect_closed(Comm& c, const device::Runtime& r) {
 }
 
 class DeviceFaults : public testing::TestWithParam<std::vector<int>> {};
-INSTANTIATE_TEST_SUITE_P(Shapes, DeviceFaults, testing::Values(std::vector{3}, std::vector{4}, std::vector{1, 1}, std::vector{2, 2}, std::vector{2, 3, 1}));
+INSTANTIATE_TEST_SUITE_P(Shapes, DeviceFaults, testing::Values(std::vector{3}, std::vector{4}, std::vector{1, 1}, std::vector{2, 2}, std::vector{2, 3, 1}, std::vector{3, 3, 3}));
+
+class DeviceFaultsOfTwo : public testing::TestWithParam<std::vector<int>> {};
+INSTANTIATE_TEST_SUITE_P(Shapes, DeviceFaultsOfTwo, testing::Values(std::vector{2}, std::vector{1, 1}));
 
 // -- NCCL.
 
@@ -100,8 +103,8 @@ TEST_P(AbortWhileOthersWait, TheyHearOfIt) {
   }), "");
 }
 
-TEST(DeviceFault, StreamedCallsLearnThatAPeerHasStopped) {
-  Job job({2});
+TEST_P(DeviceFaultsOfTwo, StreamedCallsLearnThatAPeerHasStopped) {
+  Job job(GetParam());
   std::barrier<> aborted(2);
   EXPECT_EQ(job.run([&](Comm& c) {
     expect_sum(c, job.runtime());
@@ -204,8 +207,8 @@ TEST_P(DeviceFaults, RefusedByAllRanksLeavesTheCommunicator) {
   job.expect_clean();
 }
 
-TEST(DeviceFault, StartedAndPersistentCallsRefuseGpus) {
-  Job job({2});
+TEST_P(DeviceFaultsOfTwo, StartedAndPersistentCallsRefuseGpus) {
+  Job job(GetParam());
   EXPECT_EQ(job.run([&](Comm& c) {
     for (int i = 0; i < 2; ++i) {  // before and after GPUs have met
       Number x(job.runtime(), 1);
@@ -224,8 +227,8 @@ TEST(DeviceFault, StartedAndPersistentCallsRefuseGpus) {
   job.expect_clean();
 }
 
-TEST(DeviceFault, CaptureOfOneRankAlone) {
-  Job job({2});
+TEST_P(DeviceFaultsOfTwo, CaptureOfOneRankAlone) {
+  Job job(GetParam());
   EXPECT_EQ(job.run([&](Comm& c) {
     const cuda::Table& cuda = job.runtime().cuda;
     device::Stream stream(cuda);
@@ -338,8 +341,8 @@ TEST_P(CudaFails, OnOneRankEndsTheCommunicator) {
   }), "");
 }
 
-TEST(DeviceFault, ARankThatCannotDescribeItsGpuSendsAllThroughHostMemory) {
-  Job job({3});
+TEST_P(DeviceFaults, ARankThatCannotDescribeItsGpuSendsAllThroughHostMemory) {
+  Job job(GetParam());
   make_fragile(job.runtime().cuda);
   EXPECT_EQ(job.run([&](Comm& c) {
     if (c.rank() == 1) failing = "cudaDeviceGetPCIBusId";
