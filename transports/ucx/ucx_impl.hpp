@@ -32,6 +32,7 @@ class UcxMessenger final : public Messenger {
   bool progress() override;
   void cancel(Transfer&) override;
   void notify(int peer, const Notice&) override;
+  bool has_unsent() const override;
   bool take_notice(std::uint64_t communicator, Notice&) override;
   void forget(std::uint64_t communicator) override;
   void abandon(std::uint64_t communicator, std::uint32_t sequence, std::uint32_t first_live) override;
