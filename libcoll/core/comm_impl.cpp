@@ -279,6 +279,7 @@ void CommImpl::abort(std::string_view why) {
   const std::string text = fmt::format("libcoll: rank {} of {}: aborted: {}", rank_, size_, why);
   queue_->break_off(text);
   if (devices_) devices_->abort();
+  queue_->push_out();
 }
 
 const std::string& CommImpl::broken() const { return queue_->broken(); }

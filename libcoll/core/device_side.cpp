@@ -186,6 +186,7 @@ void DeviceSide::give_up(const char* call, const std::exception& error) {
   // Peers are to hear of it from here rather than from NCCL.
   comm_.queue().break_off(text);
   abort();
+  comm_.queue().push_out();
   throw Error(known != nullptr ? known->code() : Errc::system, text, known != nullptr ? known->peer() : -1);
 }
 

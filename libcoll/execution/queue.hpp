@@ -119,6 +119,9 @@ class Queue {
   // From now on nothing can start any more, and the other members are told: this rank cannot go on, for a reason that lies
   // outside of the queue.
   void break_off(const std::string& why);
+  // After this rank has told the others something that it may not come back for: stays a moment, while a connection that is
+  // being made for that needs its help.
+  void push_out();
   // A member, never this rank, that is known to be lost or to have given up; -1: none. Asks the system only if told to.
   int find_lost(std::string& why, bool ask_system);
   // Skips the next schedule, whose arguments this rank refuses, and tells the others.
@@ -173,7 +176,6 @@ class Queue {
   bool listen(const Run&);
   bool concerned();
   void tell_others(std::uint32_t sequence, std::uint32_t what, int whom);
-  void push_out();
   void skip_natives();
   std::uint32_t first_live() const;
   void abandon_messages(std::uint32_t sequence);

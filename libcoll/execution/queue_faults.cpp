@@ -25,8 +25,6 @@ void Queue::tell_others(std::uint32_t sequence, std::uint32_t what, int whom) {
   }
 }
 
-// After this rank has told the others something it may not come back for long, while a connection that is being made for that
-// needs its help.
 void Queue::push_out() {
   if (engine_.messenger() == nullptr) return;
   const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(1);
@@ -99,6 +97,7 @@ void Queue::break_down(int culprit, const std::string& why) {
   if (!broken_.empty()) return;
   broken_ = why;
   culprit_ = culprit;
+  if (engine_.messenger() != nullptr) engine_.messenger()->set_broken();
   for (xport::shm::Group* g : groups_) g->break_off(culprit, why);
 }
 
@@ -108,7 +107,6 @@ void Queue::break_off(const std::string& why) {
   tell_others(sequence_, lost, rank_);
   break_down(rank_, why);
   end_rest(std::make_exception_ptr(Error(Errc::closed, why)));
-  push_out();
 }
 
 int Queue::find_lost(std::string& why, bool ask_system) {

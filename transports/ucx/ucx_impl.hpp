@@ -32,6 +32,7 @@ class UcxMessenger final : public Messenger {
   bool progress() override;
   void cancel(Transfer&) override;
   void notify(int peer, const Notice&) override;
+  void set_broken() override { broken_.store(true, std::memory_order_relaxed); }
   bool has_unsent() const override;
   bool take_notice(std::uint64_t communicator, Notice&) override;
   void forget(std::uint64_t communicator) override;
@@ -154,6 +155,7 @@ class UcxMessenger final : public Messenger {
   std::uint64_t credits_sent_ = 0;
   std::vector<void*> closings_;             // UCX's requests
   int lost_ = -1;
+  std::atomic<bool> broken_{false};
   bool refused_ = false;                    // UCX could not even begin a connection
   std::vector<Notice> notices_;
   std::atomic<bool> any_notice_{false};

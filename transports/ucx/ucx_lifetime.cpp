@@ -191,25 +191,28 @@ bool UcxMessenger::progress_until(Clock::time_point deadline, const std::functio
   return true;
 }
 
-// An acknowledgement may still be on its way out, or UCX's own answer to a peer that has begun to connect. Whoever closes
-// before that has left stops the process (Worker::keep), and so may the peer that waits for it.
+// An acknowledgement may still be on its way out, or UCX's own answer to a peer that has begun to connect.
 void UcxMessenger::close_worker() {
   // UCX 1.13.1 counts an endpoint that it could not create as under way for ever: no flush tells then what still is.
+  const bool broken = broken_.load(std::memory_order_relaxed) || lost_ >= 0 || refused_;
   const auto patience = std::chrono::milliseconds(refused_ ? 100 : 1000);
   void* flush = nullptr;
   const auto quiet = [&] { return worker_.is_quiet(flush); };
+  // Those that break off at about the same time get their answers.
+  if (broken) progress_until(Clock::now() + std::chrono::milliseconds(100), [] { return false; });
   bool all_made = progress_until(Clock::now() + patience, quiet);
   const auto unmade = [](const Peer& p) { return p.ep != nullptr && p.failing == UCS_OK && !p.flushed; };
-  for (Peer& p : peers_) {
-    if (unmade(p)) all_made = false;
-    else close_endpoint(p);
-  }
+  for (Peer& p : peers_)
+    if (!unmade(p)) close_endpoint(p);
   progress_until(Clock::now() + patience, [&] { return closings_done() && in_flight_ == nullptr; });
   // No progress after the last look: it may bring the next peer.
-  if (all_made && progress_until(Clock::now() + patience, quiet)) return;
+  all_made = all_made && progress_until(Clock::now() + patience, quiet);
   const auto who = std::find_if(peers_.begin(), peers_.end(), unmade);
-  detail::log().warn("UCX: rank {} closes while a connection {} is being made, which UCX cannot end: its worker stays, the {}. of this process", rank_,
-                     who == peers_.end() ? "from a peer" : fmt::format("to rank {}", who->rank), worker_.keep());
+  if (all_made && !broken && who == peers_.end()) return;
+  if (flush != nullptr) ucp_request_free(flush);
+  const int left = worker_.outlive(who != peers_.end() || in_flight_ != nullptr);
+  const std::string why = who != peers_.end() ? fmt::format("its connection to rank {} is still being made", who->rank) : broken ? "ranks may still be connecting to it" : "a peer is connecting to it";
+  detail::log().info("UCX: rank {} closes, but {}: its worker stays open, one of {} in this process", rank_, why, left);
 }
 
 UcxMessenger::~UcxMessenger() {

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -19,6 +20,7 @@
 
 namespace libcoll::xport::ucx {
 
+using Clock = std::chrono::steady_clock;
 using detail::failure;
 using detail::Result;
 
@@ -143,12 +145,29 @@ bool Worker::is_quiet(void*& request) const {
   return r == nullptr;
 }
 
-int Worker::keep() {
+int Worker::outlive(bool has_endpoint) {
+  struct Left {
+    Worker worker;
+    Clock::time_point since;
+    bool has_endpoint;
+    void* flush = nullptr;
+  };
+  constexpr auto until_peers_left = std::chrono::seconds(3);
   static std::mutex mutex;
-  static std::vector<std::pair<ucp_worker_h, ucp_context_h>> kept;  // reachable: no leak to those who look for some
+  static auto* const all = new std::vector<Left>;  // reachable, never destroyed
+  ucp_am_handler_param_t nothing{};
+  nothing.field_mask = UCP_AM_HANDLER_PARAM_FIELD_ID | UCP_AM_HANDLER_PARAM_FIELD_CB;
+  ucp_worker_set_am_recv_handler(worker_, &nothing);
   const std::lock_guard lock(mutex);
-  kept.emplace_back(std::exchange(worker_, nullptr), std::exchange(context_, nullptr));
-  return static_cast<int>(kept.size());
+  std::erase_if(*all, [&](Left& l) {
+    if (l.has_endpoint || Clock::now() - l.since < until_peers_left) return false;
+    constexpr int rounds = 100;
+    for (int i = 0; i < rounds && ucp_worker_progress(l.worker.get()) != 0; ++i) {
+    }
+    return l.worker.is_quiet(l.flush);
+  });
+  all->push_back({std::move(*this), Clock::now(), has_endpoint});
+  return static_cast<int>(all->size());
 }
 
 Worker::~Worker() {
