@@ -133,6 +133,33 @@ TEST(TryClose, NeverThrows) {
   }
 }
 
+// A rank that kept another one waiting is told who is gone, not that it is itself.
+TEST(LateRank, NamesWhoGaveUpOnIt) {
+  for (const auto& hosts : {std::vector{2}, std::vector{1, 1}}) {
+    Job job(hosts);
+    EXPECT_EQ(job.run([&](Comm& c) {
+      expect_sum(c, job.runtime());
+      job.meet();
+      Number x(job.runtime(), 1);
+      std::int64_t here = 1;
+      if (c.rank() == 1) {
+        EXPECT_THROW(c.allreduce(in_place, &here, 1, DType::i64, Op::sum, {.timeout_s = 0.3, .memory = Memory::host}), Error);
+        job.meet();
+        return;
+      }
+      job.meet();
+      try {
+        // The notice may still be on its way.
+        for (int i = 0; i < 1000; ++i) c.bcast(x.at(), 1, DType::i64, 0, {.algorithm = "nccl", .memory = Memory::device}), std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        ADD_FAILURE() << "nobody told";
+      } catch (const Error& error) {
+        EXPECT_EQ(error.peer(), 1) << error.what();
+        EXPECT_NE(std::string(error.what()).find("rank 1 gave up on this rank"), std::string::npos) << error.what();
+      }
+    }), "");
+  }
+}
+
 // -- Arguments that must be equal on all ranks.
 
 class WrongOnOneRank : public testing::TestWithParam<std::tuple<std::vector<int>, const char*>> {};
