@@ -143,7 +143,7 @@ TEST(LateRank, NamesWhoGaveUpOnIt) {
       Number x(job.runtime(), 1);
       std::int64_t here = 1;
       if (c.rank() == 1) {
-        EXPECT_THROW(c.allreduce(in_place, &here, 1, DType::i64, Op::sum, {.timeout_s = 0.3, .memory = Memory::host}), Error);
+        EXPECT_THROW(c.allreduce(in_place, &here, 1, DType::i64, Op::sum, {.memory = Memory::host, .timeout_s = 0.3}), Error);
         job.meet();
         return;
       }
