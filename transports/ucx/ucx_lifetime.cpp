@@ -194,7 +194,7 @@ bool UcxMessenger::progress_until(Clock::time_point deadline, const std::functio
 // An acknowledgement may still be on its way out, or UCX's own answer to a peer that has begun to connect.
 void UcxMessenger::close_worker() {
   // UCX 1.13.1 counts an endpoint that it could not create as under way for ever: no flush tells then what still is.
-  const bool broken = broken_.load(std::memory_order_relaxed) || lost_ >= 0 || refused_;
+  const bool broken = broken_.load(std::memory_order_relaxed) || refused_;
   const auto patience = std::chrono::milliseconds(refused_ ? 100 : 1000);
   void* flush = nullptr;
   const auto quiet = [&] { return worker_.is_quiet(flush); };

@@ -3,6 +3,7 @@
 #include <dlfcn.h>
 #include <fmt/format.h>
 #include <ucs/debug/debug.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -154,11 +155,14 @@ int Worker::outlive(bool has_endpoint) {
   };
   constexpr auto until_peers_left = std::chrono::seconds(3);
   static std::mutex mutex;
-  static auto* const all = new std::vector<Left>;  // reachable, never destroyed
+  static auto* all = new std::vector<Left>;  // reachable, never destroyed
+  static pid_t owner = getpid();
   ucp_am_handler_param_t nothing{};
   nothing.field_mask = UCP_AM_HANDLER_PARAM_FIELD_ID | UCP_AM_HANDLER_PARAM_FIELD_CB;
   ucp_worker_set_am_recv_handler(worker_, &nothing);
   const std::lock_guard lock(mutex);
+  // After a fork they are the parent's: UCX cannot so much as close them here.
+  if (std::exchange(owner, getpid()) != getpid()) all = new std::vector<Left>;
   std::erase_if(*all, [&](Left& l) {
     if (l.has_endpoint || Clock::now() - l.since < until_peers_left) return false;
     constexpr int rounds = 100;
