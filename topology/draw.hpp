@@ -6,6 +6,7 @@
 #include <string>
 
 #include "topology/fabric.hpp"
+#include "topology/gpu_fabric.hpp"
 #include "topology/hierarchy.hpp"
 #include "topology/islands.hpp"
 #include "topology/rails.hpp"
@@ -31,5 +32,10 @@ std::string to_svg(const Picture&);
 // The groups of a hierarchy whose machines are not known.
 std::string to_dot(const std::string& title, const Hierarchy&);
 std::string to_svg(const std::string& title, const Hierarchy&);
+
+// Ranks by island (row) and rail (column), from the records that the fabric was built from. The text is for terminals.
+std::string to_text(const GpuFabric&, std::span<const GpuRecord> by_rank);
+std::string to_dot(const std::string& title, const GpuFabric&, std::span<const GpuRecord> by_rank);
+std::string to_svg(const std::string& title, const GpuFabric&, std::span<const GpuRecord> by_rank);
 
 }  // namespace libcoll::topo

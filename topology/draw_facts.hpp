@@ -95,6 +95,8 @@ class Facts {
 
 // Others than printable ASCII become '?': fit for XML, DOT and every terminal.
 std::string clean(std::string_view);
+// As text or in quotes.
+std::string escape_xml(std::string_view);
 // "2 links, 50 GB/s"; empty if nothing is known.
 std::string link_text(const LinkSum&);
 // "×2", or "50 GB/s" where the links are not counted.

@@ -37,21 +37,6 @@ text{font-family:"DejaVu Sans",Verdana,"Segoe UI",Helvetica,Arial,sans-serif;fil
 .rail{stroke-width:2.5}
 )";
 
-std::string escape(std::string_view text) {
-  std::string s;
-  for (const char c : text) {
-    switch (c) {
-      case '&': s += "&amp;"; break;
-      case '<': s += "&lt;"; break;
-      case '>': s += "&gt;"; break;
-      case '"': s += "&quot;"; break;
-      case '\'': s += "&#39;"; break;
-      default: s += c;
-    }
-  }
-  return s;
-}
-
 int radius_of(BoxKind kind) {
   switch (kind) {
     case BoxKind::host: return 12;
@@ -77,7 +62,7 @@ class SvgWriter {
         "width=\"{}\" height=\"{}\" viewBox=\"0 0 {} {}\" style=\"max-width:100%;height:auto\" role=\"graphics-document\" "
         "aria-labelledby=\"title desc\">\n",
         w, h, w, h);
-    put("<title id=\"title\">{}</title>\n<desc id=\"desc\">{}</desc>\n", escape(scene_.title), escape(scene_.description));
+    put("<title id=\"title\">{}</title>\n<desc id=\"desc\">{}</desc>\n", escape_xml(scene_.title), escape_xml(scene_.description));
     put("<style>{}</style>\n<rect class=\"page\" width=\"{}\" height=\"{}\"/>\n", css, w, h);
     box(scene_.root);
     for (const RailLine& l : scene_.rails) rail(l);
@@ -110,7 +95,7 @@ class SvgWriter {
     put("<g class=\"{}\"", drawing::name_of(b.kind));
     if (!b.id.empty()) put(" id=\"{}\"", b.id);
     put(">");
-    if (!b.tip.empty()) put("<title>{}</title>", escape(b.tip));
+    if (!b.tip.empty()) put("<title>{}</title>", escape_xml(b.tip));
     if (is_framed(b.kind))
       put("<rect x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" rx=\"{}\"{}/>", b.x, b.y, b.w, b.h, radius_of(b.kind),
           paint(b));
@@ -147,7 +132,7 @@ class SvgWriter {
       const int x = is_pill ? b.x + b.w / 2 : b.x + s.pad;
       put("<text x=\"{}\" y=\"{}\" font-size=\"{}\"{}{}>{}</text>", x, y + px, px,
           i > 0 ? " class=\"small\"" : s.has_bold_head ? " class=\"head\"" : "", is_pill ? " text-anchor=\"middle\"" : "",
-          escape(b.lines[static_cast<std::size_t>(i)]));
+          escape_xml(b.lines[static_cast<std::size_t>(i)]));
       y += line_height(px);
     }
   }
@@ -168,7 +153,7 @@ class SvgWriter {
           paint(small));
     }
     if (s.is_line || s.kind != BoxKind::none) text += 26;
-    put("<text x=\"{}\" y=\"{}\" font-size=\"11\">{}</text></g>\n", text, b.y + 11, escape(b.lines.front()));
+    put("<text x=\"{}\" y=\"{}\" font-size=\"11\">{}</text></g>\n", text, b.y + 11, escape_xml(b.lines.front()));
   }
 
   void rail(const RailLine& l) {
@@ -189,7 +174,7 @@ class SvgWriter {
     const Box &a = *at_.at(l.from), &b = *at_.at(l.to);
     const double width = 1.2 + 0.5 * std::clamp(l.links, 1, 6);
     put("<g class=\"link\"><title>{}</title><path d=\"M{} {}V{}H{}V{}\" stroke=\"{}\" stroke-width=\"{:.1f}\"/></g>\n",
-        escape(l.tip), port_x(a, l.from_port, l.from_ports), a.y, track_y(l), port_x(b, l.to_port, l.to_ports), b.y,
+        escape_xml(l.tip), port_x(a, l.from_port, l.from_ports), a.y, track_y(l), port_x(b, l.to_port, l.to_ports), b.y,
         ink_of(l), width);
   }
 
@@ -213,8 +198,8 @@ class SvgWriter {
     const int w = text_width(l.text, 10, false) + 8, y = track_y(l);
     const int middle = free_place(l, port_x(a, l.from_port, l.from_ports), port_x(b, l.to_port, l.to_ports), w);
     put("<g class=\"link\"><title>{}</title><rect x=\"{}\" y=\"{}\" width=\"{}\" height=\"16\" rx=\"8\" stroke=\"{}\"/>",
-        escape(l.tip), middle - w / 2, y - 8, w, ink_of(l));
-    put("<text x=\"{}\" y=\"{}\" font-size=\"10\" text-anchor=\"middle\">{}</text></g>\n", middle, y + 4, escape(l.text));
+        escape_xml(l.tip), middle - w / 2, y - 8, w, ink_of(l));
+    put("<text x=\"{}\" y=\"{}\" font-size=\"10\" text-anchor=\"middle\">{}</text></g>\n", middle, y + 4, escape_xml(l.text));
   }
 
   const Scene scene_;

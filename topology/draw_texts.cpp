@@ -53,6 +53,21 @@ const char* island_fill(int i) noexcept { return tints[at(i) % tints.size()].fil
 const char* island_ink(int i) noexcept { return tints[at(i) % tints.size()].ink; }
 const char* rail_color(int r) noexcept { return rail_set[at(r) % rail_set.size()]; }
 
+std::string escape_xml(std::string_view text) {
+  std::string s;
+  for (const char c : text) {
+    switch (c) {
+      case '&': s += "&amp;"; break;
+      case '<': s += "&lt;"; break;
+      case '>': s += "&gt;"; break;
+      case '"': s += "&quot;"; break;
+      case '\'': s += "&#39;"; break;
+      default: s += c;
+    }
+  }
+  return s;
+}
+
 std::string clean(std::string_view text) {
   std::string s(text);
   for (char& c : s) c = c >= 0x20 && c < 0x7f ? c : '?';

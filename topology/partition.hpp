@@ -35,6 +35,18 @@ inline Partition meet(const Partition& a, const Partition& b) {
   return partition_by(keys);
 }
 
+// Two members of one part of the first that are apart in the second, the pair with the lowest later one; {-1, -1}: none.
+// O(n), whatever the parts.
+inline std::pair<int, int> find_split(const Partition& parts, const Partition& others) {
+  std::vector<int> first(static_cast<std::size_t>(part_count(parts)), -1);  // member of each part
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    int& lowest = first[static_cast<std::size_t>(parts[i])];
+    if (lowest < 0) lowest = static_cast<int>(i);
+    else if (others[static_cast<std::size_t>(lowest)] != others[i]) return {lowest, static_cast<int>(i)};
+  }
+  return {-1, -1};
+}
+
 // Whether each part of `fine` lies inside one part of `coarse`.
 inline bool refines(const Partition& fine, const Partition& coarse) {
   return part_count(meet(fine, coarse)) == part_count(partition_by(fine));

@@ -61,6 +61,10 @@ class Messenger {
   virtual void cancel(Transfer&) = 0;
   // Best effort, to peers that may be gone.
   virtual void notify(int peer, const Notice&) = 0;
+  // Ranks give up on each other: some will leave while others have still to tell them something.
+  virtual void set_broken() {}
+  // Whether a notice is still here, and leaves only by progress(): a connection is being made for it.
+  virtual bool has_unsent() const { return false; }
   // The oldest notice of the communicator that was not taken yet. Costs one load while there is none.
   virtual bool take_notice(std::uint64_t communicator, Notice&) = 0;
   // Forgets messages of this communicator that arrived and were never asked for (it was closed or broke).

@@ -34,7 +34,7 @@ void apply_options(CommImpl& c, Call& call, const CallOptions& o) {
   const bool gpu_recipe = CommImpl::is_for_devices(named->recipe);
   if (c.devices() == nullptr && (o.stream.given || o.memory == Memory::device || o.memory == Memory::mixed || gpu_recipe))
     c.refuse(call.coll, fmt::format("{} is for GPU memory, and this world uses no GPUs: {}", o.stream.given ? "a stream" : gpu_recipe ? "this algorithm" : "this option memory", c.world().without_gpus));
-  if (c.devices() != nullptr) c.devices()->set_goes_alone(o.memory == Memory::device || (o.stream.given && o.memory == Memory::automatic));
+  c.note_options(o);
   call.algorithm = named->native;
   if (named->recipe.empty()) return;
   call.recipe = recipe_number(named->recipe);
@@ -78,9 +78,10 @@ Comm::~Comm() {
 
 void Comm::throw_empty() { throw Error(Errc::closed, "libcoll: this Comm is empty or was closed"); }
 
-void Comm::require_size(const char* argument, std::size_t have, std::size_t want) const {
+void Comm::require_size(const char* argument, std::size_t have, std::size_t want, const CallOptions& o) const {
   if (have == want) return;
-  impl().announce_refusal();
+  impl().note_options(o);
+  impl().announce_refusal_alike();
   throw Error(Errc::invalid_argument, fmt::format("libcoll: rank {} of {}: {} holds {} elements where {} are needed", rank(), size(), argument, have, want));
 }
 

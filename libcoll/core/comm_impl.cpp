@@ -226,8 +226,18 @@ std::unique_ptr<CommImpl> CommImpl::subset(std::span<const int> members, const E
   return std::make_unique<CommImpl>(world_, std::move(ranks), exchange);
 }
 
-bool CommImpl::try_close() {
-  if (!broken().empty()) return true;
+bool CommImpl::try_close() noexcept {
+  try {
+    return !broken().empty() || leave_step_by_step();
+  } catch (const std::exception& error) {
+    // Nobody is left to whom it could matter but the peers, which must not wait for this rank.
+    log().warn("rank {} of {}: while the communicator was closed: {}", rank_, size_, error.what());
+    abort(fmt::format("it could not close: {}", error.what()));
+    return true;
+  }
+}
+
+bool CommImpl::leave_step_by_step() {
   if (leaving_ == Leaving::no) {
     if (mailbox_) mailbox_->shut_down();
     if (!local()) farewell_ = start_barrier();
@@ -297,6 +307,7 @@ void CommImpl::abort(std::string_view why) {
   queue_->break_off(text);
   if (mailbox_) mailbox_->break_off(rank_, text);
   if (devices_) devices_->abort();
+  queue_->push_out();
 }
 
 const std::string& CommImpl::broken() const { return queue_->broken(); }
@@ -320,14 +331,39 @@ void CommImpl::announce_refusal(Coll coll) {
   else queue_->refuse_next();
 }
 
+std::string CommImpl::text_of_refusal(Coll coll, const std::string& what) const { return fmt::format("libcoll: rank {} of {}: {}: {}", rank_, size_, name_of(coll), what); }
+
 void CommImpl::refuse(Coll coll, const std::string& what) {
   announce_refusal(coll);
-  throw Error(Errc::invalid_argument, fmt::format("libcoll: rank {} of {}: {}: {}", rank(), size(), name_of(coll), what));
+  throw Error(Errc::invalid_argument, text_of_refusal(coll, what));
+}
+
+void CommImpl::note_options(const CallOptions& o) noexcept {
+  if (devices_) devices_->set_goes_alone(o.memory == Memory::device || (o.stream.given && o.memory == Memory::automatic));
+}
+
+void CommImpl::announce_refusal_alike(Coll coll) {
+  const bool alone = devices_ && devices_->goes_alone() && unannounced_ == 0 && broken().empty();
+  if (devices_) devices_->set_goes_alone(false);
+  announce_refusal(coll);
+  if (!alone) return;
+  // Ranks that make the same mistake make it at about the same time. For others this rank's part is missing for ever.
+  constexpr auto patience = std::chrono::seconds(1);
+  const auto end = std::chrono::steady_clock::now() + patience;
+  exec::Idler idler(*world_->engine);
+  using Refusal = shm::Group::Refusal;
+  for (unsigned looks = 1; broken().empty(); ++looks) {
+    if (queue_->last_refusal() != Refusal::some_to_come) return;
+    idler.rest(world_->engine->progress(), false);
+    std::string why;
+    if (looks % 64 == 0 && queue_->find_lost(why, false) >= 0) return;
+    if (std::chrono::steady_clock::now() > end) return abort("it refused a call that other ranks have not refused, and may have given to NCCL already");
+  }
 }
 
 void CommImpl::refuse_alike(Coll coll, const std::string& what) {
-  if (devices_) devices_->set_goes_alone(false);
-  refuse(coll, what);
+  announce_refusal_alike(coll);
+  throw Error(Errc::invalid_argument, text_of_refusal(coll, what));
 }
 
 }  // namespace libcoll::detail

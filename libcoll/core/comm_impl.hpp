@@ -33,8 +33,9 @@ class CommImpl {
   std::unique_ptr<CommImpl> subset(std::span<const int> members, const Exchange&) const;
   // Collective: lets everybody leave, then gives the areas back.
   void close();
-  // Never waits: false while a member has not called it; then the areas are given back.
-  bool try_close();
+  // Never waits, never throws: false while a member has not called it; then the areas are given back. One that breaks
+  // meanwhile is closed at once.
+  bool try_close() noexcept;
 
   int rank() const noexcept { return rank_; }
   int size() const noexcept { return size_; }
@@ -93,8 +94,12 @@ class CommImpl {
 
   // Throws Error{invalid_argument}: "libcoll: rank 1 of 4: allreduce: count is -3 ...".
   [[noreturn]] void refuse(Coll coll, const std::string& what);
-  // The same where all ranks refuse, since what is wrong must be equal on all of them.
+  // The same where all ranks should refuse, since what is wrong must be equal on all of them.
   [[noreturn]] void refuse_alike(Coll coll, const std::string& what);
+  // Its first half. Where others may have given the call to NCCL, looks whether all refuse; else the communicator ends.
+  void announce_refusal_alike(Coll coll = static_cast<Coll>(coll_count));
+  // A call with these options begins; see DeviceSide::set_goes_alone.
+  void note_options(const CallOptions&) noexcept;
   // While one of these lives, a refused call is no part of the sequence of operations: nobody waits for it.
   class Unannounced {
    public:
@@ -125,7 +130,9 @@ class CommImpl {
   std::shared_ptr<exec::Program> make_program(const Call& call, std::span<const Count> counts);
   void check_across_ranks(const Call& call);
   void validate(const Call& call);
+  std::string text_of_refusal(Coll coll, const std::string& what) const;
   Request start_barrier();
+  bool leave_step_by_step();
   void define_groups();
   const Plan& own_plan(const Call&);
   void join_groups(const Exchange&);

@@ -34,7 +34,11 @@ void run_program(shm::Group&, const Args& args, const Plan& plan) { plan.program
 bool CommImpl::is_for_devices(std::string_view recipe) { return recipe == staged_recipe || algo::parse_device_recipe(recipe).has_value(); }
 
 void CommImpl::validate(const Call& call) {
-  if (const std::string what = objection(call); !what.empty()) refuse_alike(call.coll, what);
+  const std::string what = objection(call);
+  if (what.empty()) return;
+  // Through host memory peers hear of it as they do of any refusal.
+  if (devices_ && devices_->goes_alone() && devices_->passes_through_host_memory(call)) devices_->set_goes_alone(false);
+  refuse_alike(call.coll, what);
 }
 
 std::string CommImpl::objection(const Call& call) const {

@@ -49,7 +49,8 @@ constexpr int first_shared_version = 23000;  // NCCL_MULTI_RANK_GPU_ENABLE
 constexpr int first_ordered_version = 22600;  // NCCL_LAUNCH_ORDER_IMPLICIT
 
 struct Verdict {
-  char text[240];
+  std::int32_t heard;  // only of another rank's trouble
+  char text[236];
 };
 
 }  // namespace
@@ -132,45 +133,76 @@ void DeviceSide::define_groups(const topo::GpuFabric& fabric, bool overlap) {
 }
 
 // All ranks make all communicators in one order, and use each once, so that what NCCL does at first use is over. Returns
-// what went wrong on any rank, on every rank.
+// what went wrong on any rank, on every rank. A rank that cannot go on must not leave the others inside of NCCL, which waits
+// for it for ever: it refuses the exchange that follows, and they look out for that (patience).
 std::string DeviceSide::join_groups(const nccl::UniqueId& id) {
+  Verdict mine{};
+  const auto note = [&](const std::exception& error, bool heard) {
+    mine.heard = heard || comm_.queue().find_refusal() >= 0;
+    std::string(error.what()).copy(mine.text, sizeof mine.text - 1);
+  };
+  const bool alone = std::exchange(goes_alone_, false);  // nobody has given the call to NCCL yet
+  joining_ = true;
+  try {
+    make_groups(id);
+  } catch (const Error& error) {
+    note(error, error.code() == Errc::mismatch);
+  } catch (const std::exception& error) {
+    note(error, false);
+  }
+  joining_ = false;
+  std::vector<Verdict> all(static_cast<std::size_t>(comm_.size()));
+  if (mine.text[0] != 0) {
+    if (comm_.size() > 1) comm_.announce_refusal();
+  } else {
+    try {
+      comm_.allgather_bytes(&mine, all.data(), sizeof mine);
+    } catch (const Error& error) {
+      if (error.code() != Errc::mismatch) throw;
+      note(error, true);
+    }
+  }
+  goes_alone_ = alone;
+  if (mine.text[0] == 0) return {};
+  // Only now: peers that hear of it from NCCL first would take that for the reason.
+  for (exec::DeviceGroup& g : site_->groups)
+    if (g.nccl) g.nccl->abort();
+  // What was enqueued for a first use ends by that, but uses memory until then.
+  const cuda::Table& cuda = runtime_->cuda;
+  const auto between = patience("the GPU to end what NCCL was given", comm_.world().config.timeout_s);
+  while (own_stream_ && cuda.stream_query(own_stream_->get()) == cuda::Error::not_ready) cuda.get_last_error(), between();
+  comm_.allgather_bytes(&mine, all.data(), sizeof mine);
+  for (const bool heard : {false, true})
+    for (std::size_t r = 0; r < all.size(); ++r)
+      if (all[r].text[0] != 0 && (all[r].heard != 0) == heard) return fmt::format("rank {}: {}", r, all[r].text);
+  return {};
+}
+
+void DeviceSide::make_groups(const nccl::UniqueId& id) {
   const device::Current current(runtime_->cuda, device_);
   const nccl::Table& t = *runtime_->nccl;
-  Verdict mine{};
-  try {
-    const auto between = patience("the GPUs of all ranks to meet", comm_.world().config.timeout_s);
-    site_->word = std::make_unique<device::Memory>(runtime_->cuda, 256);
-    if (overlap_) site_->lanes[1] = std::make_unique<device::Stream>(runtime_->cuda);
-    auto& groups = site_->groups;
-    groups[0].nccl = inherited_ ? std::move(inherited_) : std::make_unique<device::Communicator>(t, comm_.size(), comm_.rank(), id, between);
-    // Disjoint groups that follow each other come from one split.
-    for (std::size_t g = 1; g < groups.size();) {
-      std::vector<int> color(static_cast<std::size_t>(comm_.size()), -1), key = color;
-      std::size_t end = g;
-      const auto disjoint = [&](const std::vector<int>& ranks) { return std::all_of(ranks.begin(), ranks.end(), [&](int r) { return color[static_cast<std::size_t>(r)] < 0; }); };
-      for (; end < groups.size() && disjoint(groups[end].ranks); ++end)
-        for (std::size_t i = 0; i < groups[end].ranks.size(); ++i) {
-          const auto r = static_cast<std::size_t>(groups[end].ranks[i]);
-          color[r] = static_cast<int>(end);
-          key[r] = static_cast<int>(i);
-        }
-      const auto me = static_cast<std::size_t>(comm_.rank());
-      auto made = device::Communicator::split(*groups[0].nccl, color[me], key[me], between);
-      if (made) groups[static_cast<std::size_t>(color[me])].nccl = std::move(made);
-      g = end;
-    }
-    warm_up();
-  } catch (const std::exception& error) {
-    std::string(error.what()).copy(mine.text, sizeof mine.text - 1);
-    // The others wait for this rank inside of NCCL.
-    for (exec::DeviceGroup& g : site_->groups)
-      if (g.nccl) g.nccl->abort();
+  const auto between = patience("the GPUs of all ranks to meet", comm_.world().config.timeout_s);
+  site_->word = std::make_unique<device::Memory>(runtime_->cuda, 256);
+  if (overlap_) site_->lanes[1] = std::make_unique<device::Stream>(runtime_->cuda);
+  auto& groups = site_->groups;
+  groups[0].nccl = inherited_ ? std::move(inherited_) : std::make_unique<device::Communicator>(t, comm_.size(), comm_.rank(), id, between);
+  // Disjoint groups that follow each other come from one split.
+  for (std::size_t g = 1; g < groups.size();) {
+    std::vector<int> color(static_cast<std::size_t>(comm_.size()), -1), key = color;
+    std::size_t end = g;
+    const auto disjoint = [&](const std::vector<int>& ranks) { return std::all_of(ranks.begin(), ranks.end(), [&](int r) { return color[static_cast<std::size_t>(r)] < 0; }); };
+    for (; end < groups.size() && disjoint(groups[end].ranks); ++end)
+      for (std::size_t i = 0; i < groups[end].ranks.size(); ++i) {
+        const auto r = static_cast<std::size_t>(groups[end].ranks[i]);
+        color[r] = static_cast<int>(end);
+        key[r] = static_cast<int>(i);
+      }
+    const auto me = static_cast<std::size_t>(comm_.rank());
+    auto made = device::Communicator::split(*groups[0].nccl, color[me], key[me], between);
+    if (made) groups[static_cast<std::size_t>(color[me])].nccl = std::move(made);
+    g = end;
   }
-  std::vector<Verdict> all(static_cast<std::size_t>(comm_.size()));
-  comm_.allgather_bytes(&mine, all.data(), sizeof mine);
-  for (std::size_t r = 0; r < all.size(); ++r)
-    if (all[r].text[0] != 0) return fmt::format("rank {}: {}", r, all[r].text);
-  return {};
+  warm_up();
 }
 
 void DeviceSide::warm_up() {

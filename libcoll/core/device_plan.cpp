@@ -19,6 +19,11 @@ std::string DeviceSide::objection(const Call& call) const {
   return {};
 }
 
+bool DeviceSide::passes_through_host_memory(const Call& call) const {
+  if (static_cast<int>(call.dtype) >= dtype_count || static_cast<int>(call.op) > op_count) return false;
+  return comm_.device_wish_for(call) == staged_recipe || !objection(call).empty();
+}
+
 sched::Problem DeviceSide::problem_of(const Call& call, std::span<const Count> counts) const {
   sched::Problem p = comm_.problem_of(call, counts);
   p.in_place = call.in_place != 0 && call.coll != Coll::alltoallv;  // whose operands are put aside, see launch

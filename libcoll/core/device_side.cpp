@@ -169,14 +169,13 @@ void DeviceSide::launch(const exec::DeviceProgram& program, const Args& given, c
     const device::Current current(runtime_->cuda, device_);
     const cuda::Stream stream = stream_of(o);
     Args args = given;
-    void* aside = nullptr;
+    std::optional<device::StreamMemory> aside;
     if (program.call.coll == Coll::alltoallv && program.call.in_place != 0 && e.send != 0) {
-      require(runtime_->cuda, runtime_->cuda.malloc_async(&aside, e.send, stream), "cudaMallocAsync");
-      require(runtime_->cuda, runtime_->cuda.memcpy_async(aside, given.send, e.send, cuda::CopyKind::device_to_device, stream), "cudaMemcpyAsync");
-      args.send = aside;
+      args.send = aside.emplace(runtime_->cuda, e.send, stream).data();
+      require(runtime_->cuda, runtime_->cuda.memcpy_async(aside->data(), given.send, e.send, cuda::CopyKind::device_to_device, stream), "cudaMemcpyAsync");
     }
     exec::enqueue(program, args, *site_, stream, patience("NCCL to take the call", limit));
-    if (aside != nullptr) require(runtime_->cuda, runtime_->cuda.free_async(aside, stream), "cudaFreeAsync");
+    if (aside) aside->give_back();
     if (o.stream.given) return;
     if (!finished_) finished_.emplace(runtime_->cuda);
     finished_->record(stream);
@@ -195,6 +194,7 @@ void DeviceSide::give_up(const char* call, const std::exception& error) {
   // Peers are to hear of it from here rather than from NCCL.
   comm_.queue().break_off(text);
   abort();
+  comm_.queue().push_out();
   throw Error(known != nullptr ? known->code() : Errc::system, text, known != nullptr ? known->peer() : -1);
 }
 
@@ -215,6 +215,7 @@ device::Between DeviceSide::patience(std::string what, double limit) const {
     if (++state->looks % between_checks != 0) return;
     std::string why;
     if (const int lost = comm_.queue().find_lost(why, true); lost >= 0) throw Error(Errc::peer_lost, why, lost);
+    if (const int who = joining_ ? comm_.queue().find_refusal() : -1; who >= 0) throw Error(Errc::mismatch, fmt::format("rank {} cannot use NCCL", who), who);
     if (std::chrono::duration<double>(now - state->start).count() > limit) throw Error(Errc::timeout, fmt::format("waited {:g} s for {}", limit, what));
   };
 }
@@ -252,6 +253,7 @@ void DeviceSide::stage(const Plan& plan, const Args& args, const CallOptions& o,
     return std::make_unique<device::Current>(runtime_->cuda, device_);
   });
   const cuda::Stream stream = or_give_up([&] { return stream_of(o); });
+  goes_alone_ = false;  // from here on peers wait for this rank where they can hear of a refusal
   if (behind_stream && is_capturing(plan.call, stream))
     comm_.refuse_alike(plan.call.coll, fmt::format("the stream is being captured, and this call passes through host memory ({})", describe()));
   const Args staged = or_give_up([&] { return fetch(args, e, p, stream, behind_stream, limit); });

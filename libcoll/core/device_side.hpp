@@ -58,6 +58,8 @@ class DeviceSide {
   // arguments that are refused on this rank alone end the communicator, since NCCL of the others waits for its part.
   void set_goes_alone(bool yes) noexcept { goes_alone_ = yes; }
   bool goes_alone() const noexcept { return goes_alone_ && site_.has_value(); }
+  // Whatever its count, root and buffers.
+  bool passes_through_host_memory(const Call&) const;
   std::string describe() const;  // "NCCL 2.28.9 on device 0 (0000:1b:00.0)", or why calls pass through host memory
 
  private:
@@ -77,6 +79,7 @@ class DeviceSide {
   Card own_card(int device);
   void connect(int device);
   std::string join_groups(const nccl::UniqueId&);
+  void make_groups(const nccl::UniqueId&);
   void warm_up();
   void define_groups(const topo::GpuFabric&, bool overlap);
   std::string objection(const Call&) const;
@@ -125,6 +128,7 @@ class DeviceSide {
   std::optional<device::Event> copied_, finished_;
   bool copying_ = false;
   bool goes_alone_ = false;
+  bool joining_ = false;  // in make_groups: a peer that refuses the next exchange cannot go on
 };
 
 }  // namespace libcoll::detail

@@ -12,6 +12,7 @@
 #include "libcoll/core/result.hpp"
 #include "topology/fabric.hpp"
 #include "topology/override.hpp"
+#include "topology/partition.hpp"
 #include "topology/probe_hwloc.hpp"
 #include "topology/probe_nvml.hpp"
 #include "topology/process.hpp"
@@ -152,14 +153,10 @@ void part_into_domains(World& w) {
   w.domains = 1 + *std::max_element(w.domain_of.begin(), w.domain_of.end());
   for (int r = 0; r < w.size; ++r)
     if (w.domain_of[static_cast<std::size_t>(r)] == w.domain_of[static_cast<std::size_t>(w.rank)]) w.neighbours.push_back(r);
-  for (int r = 0; r < w.size; ++r)
-    for (int s = 0; s < r; ++s) {
-      const auto a = static_cast<std::size_t>(r), b = static_cast<std::size_t>(s);
-      if (w.domain_of[a] == w.domain_of[b] && w.fabric.host_of[a] != w.fabric.host_of[b])
-        fail(w.rank, Errc::invalid_argument, fmt::format("LIBCOLL_HIERARCHY={} puts ranks {} and {} on one host, but they run on {} and {}", w.config.hierarchy_file, s, r,
-                                                         w.fabric.hosts[static_cast<std::size_t>(w.fabric.host_of[b])].name, w.fabric.hosts[static_cast<std::size_t>(w.fabric.host_of[a])].name));
-      if (w.domain_of[a] == w.domain_of[b]) break;  // transitive
-    }
+  const auto [s, r] = topo::find_split(w.domain_of, w.fabric.host_of);
+  if (s < 0) return;
+  const auto name = [&](int rank) { return w.fabric.hosts[static_cast<std::size_t>(w.fabric.host_of[static_cast<std::size_t>(rank)])].name; };
+  fail(w.rank, Errc::invalid_argument, fmt::format("LIBCOLL_HIERARCHY={} puts ranks {} and {} on one host, but they run on {} and {}", w.config.hierarchy_file, s, r, name(s), name(r)));
 }
 
 // Whether some machine holds ranks of more than one domain. Notes too whether it has CPUs for all.

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 
 #include "libcoll/error.hpp"
 #include "libcoll/execution/ranges.hpp"
@@ -226,9 +227,8 @@ void enqueue(const DeviceProgram& p, const Args& args, DeviceSite& site, cuda::S
   Run run{.p = p, .args = args, .site = site, .between = between, .lanes = {stream, site.lanes[1] ? site.lanes[1]->get() : stream}, .t = *site.runtime.nccl};
   run.type = nccl::nccl_type(p.call.dtype).value_or(nccl::Type::u8);
   run.op = nccl::nccl_op(p.call.op).value_or(nccl::RedOp::sum);
-  void* scratch = nullptr;
-  if (p.schedule.scratch != 0) require(cuda, cuda.malloc_async(&scratch, run.bytes(p.schedule.scratch), stream), "cudaMallocAsync");
-  run.scratch = static_cast<std::byte*>(scratch);
+  std::optional<device::StreamMemory> scratch;
+  if (p.schedule.scratch != 0) run.scratch = scratch.emplace(cuda, run.bytes(p.schedule.scratch), stream).data();
   if (p.begun) {
     p.begun->record(stream);
     p.begun->make_wait(run.lanes[1]);
@@ -238,7 +238,7 @@ void enqueue(const DeviceProgram& p, const Args& args, DeviceSite& site, cuda::S
     p.ended->record(run.lanes[1]);
     p.ended->make_wait(stream);
   }
-  if (scratch != nullptr) require(cuda, cuda.free_async(scratch, stream), "cudaFreeAsync");
+  if (scratch) scratch->give_back();
 }
 
 }  // namespace libcoll::exec

@@ -119,10 +119,17 @@ class Queue {
   // From now on nothing can start any more, and the other members are told: this rank cannot go on, for a reason that lies
   // outside of the queue.
   void break_off(const std::string& why);
-  // A member that is known to be lost or to have given up; -1: none. Asks the system only if told to.
+  // After this rank has told the others something that it may not come back for: stays a moment, while a connection that is
+  // being made for that needs its help.
+  void push_out();
+  // A member, never this rank, that is known to be lost or to have given up; -1: none. Asks the system only if told to.
   int find_lost(std::string& why, bool ask_system);
   // Skips the next schedule, whose arguments this rank refuses, and tells the others.
   void refuse_next();
+  // See Group: a member that has refused the operation after this rank's last one, and what became of one that this rank
+  // refused. Neither waits.
+  int find_refusal();
+  xport::shm::Group::Refusal last_refusal();
   std::uint32_t sequence() const { return sequence_; }
 
  private:
@@ -201,11 +208,14 @@ class Queue {
   std::vector<Operation*> pending_;    // in program order
   std::unique_ptr<Fiber> fiber_;
   std::string broken_;
+  int culprit_ = -1;                   // of that
   std::exception_ptr untold_;          // what broke it while no operation was under way
   std::vector<int> members_;
   const int rank_;
   std::vector<std::uint32_t> skips_;    // schedules that ended badly, while earlier ones run native steps
   std::vector<xport::Notice> notices_;  // of operations that have not started here
+  std::uint32_t refused_ = 0;           // the last that this rank refused, and which members have
+  std::vector<char> also_refused_;
   std::vector<std::unique_ptr<Operation>> all_;
   Operation blocking_{*this};
 };

@@ -25,12 +25,42 @@ void Queue::tell_others(std::uint32_t sequence, std::uint32_t what, int whom) {
   }
 }
 
+void Queue::push_out() {
+  if (engine_.messenger() == nullptr) return;
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(1);
+  while (engine_.messenger()->has_unsent() && std::chrono::steady_clock::now() < end)
+    if (!engine_.messenger()->progress()) rest();
+}
+
 void Queue::refuse_next() {
   ++sequence_;
   skips_.push_back(sequence_);
+  refused_ = sequence_;
+  also_refused_.assign(members_.size(), 0);
+  also_refused_[static_cast<std::size_t>(rank_)] = 1;
   skip_natives();
   abandon_messages(sequence_);
   tell_others(sequence_, gave_up, rank_);
+  push_out();
+}
+
+int Queue::find_refusal() {
+  if (engine_.messenger() == nullptr || group_.size() == static_cast<int>(members_.size())) return group_.find_refusal();
+  const auto lock = lock_if_shared();
+  engine_.messenger()->progress();
+  heed_notices();
+  for (const xport::Notice& n : notices_)
+    if ((n.word & ~rank_bits) == gave_up && n.sequence == sequence_ + 1) return static_cast<int>(n.word & rank_bits);
+  return -1;
+}
+
+xport::shm::Group::Refusal Queue::last_refusal() {
+  using Refusal = xport::shm::Group::Refusal;
+  if (engine_.messenger() == nullptr || group_.size() == static_cast<int>(members_.size())) return group_.last_refusal();
+  const auto lock = lock_if_shared();
+  engine_.messenger()->progress();
+  heed_notices();
+  return std::find(also_refused_.begin(), also_refused_.end(), 0) == also_refused_.end() ? Refusal::all_refused : Refusal::some_to_come;
 }
 
 // What peers have sent or still send for it would else count against them for ever (docs/adr/0008).
@@ -66,6 +96,8 @@ void Queue::skip_natives() {
 void Queue::break_down(int culprit, const std::string& why) {
   if (!broken_.empty()) return;
   broken_ = why;
+  culprit_ = culprit;
+  if (engine_.messenger() != nullptr) engine_.messenger()->set_broken();
   for (xport::shm::Group* g : groups_) g->break_off(culprit, why);
 }
 
@@ -87,10 +119,11 @@ int Queue::find_lost(std::string& why, bool ask_system) {
     try {
       std::rethrow_exception(std::exchange(untold_, nullptr));
     } catch (const Error& e) {
-      return why = e.what(), std::max(0, e.peer());
+      why = e.what();
     }
   }
-  if (!broken_.empty()) return why = broken_, rank_;
+  if (why.empty() && !broken_.empty()) why = broken_;
+  if (!why.empty()) return culprit_ != rank_ ? culprit_ : -1;  // this rank knows what it did itself
   const auto at = std::find(members_.begin(), members_.end(), engine_.messenger()->lost_peer(&why));
   return at == members_.end() ? -1 : static_cast<int>(at - members_.begin());
 }
@@ -133,10 +166,14 @@ bool Queue::heed_notices() {
   for (xport::Notice n; messenger->take_notice(communicator_, n);) notices_.push_back(n);
   bool any = false;
   for (const xport::Notice& n : notices_) {
-    const auto whom = static_cast<int>(n.word & rank_bits);
     const std::uint32_t what = n.word & ~rank_bits;
+    const auto sender = std::find(members_.begin(), members_.end(), n.from) - members_.begin();
+    const auto named = static_cast<int>(n.word & rank_bits);
+    const bool am_it = named == rank_ && what != gave_up;  // whoever says so is the one that is gone
+    const auto whom = am_it ? static_cast<int>(sender) : named;
     const auto error_of = [&](const std::string& who) {
       if (what == gave_up) return Error(Errc::mismatch, fmt::format("{}: rank {} gave it up: its arguments are invalid or differ from others'", who, whom), whom);
+      if (am_it) return Error(what == late ? Errc::timeout : Errc::peer_lost, fmt::format("{}: rank {} gave up on this rank{}", who, whom, what == late ? ", for which it waited for too long" : ""), whom);
       if (what == late) return Error(Errc::timeout, fmt::format("{}: rank {} kept another rank waiting for too long", who, whom), whom);
       return Error(Errc::peer_lost, fmt::format("{}: rank {} was lost (another rank says)", who, whom), whom);
     };
@@ -157,6 +194,7 @@ bool Queue::heed_notices() {
   }
   std::erase_if(notices_, [&](const xport::Notice& n) {
     if (static_cast<std::int32_t>(n.sequence - sequence_) > 0) return false;
+    if ((n.word & ~rank_bits) == gave_up && n.sequence == refused_ && !also_refused_.empty()) also_refused_[n.word & rank_bits] = 1;
     abandon_messages(n.sequence);  // it may have ended well here
     return true;
   });

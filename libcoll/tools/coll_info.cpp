@@ -44,7 +44,7 @@ enum ExitCode { all_well = 0, failed = 1, bad_usage = 2, check_found = 3 };
 struct Options {
   std::string xml, load, topology_file, hierarchy, save, dot, svg, type = "f32", op = "sum";
   std::vector<std::string> explain, gpus;
-  bool json = false, check = false, explains = false;
+  bool json = false, check = false, explains = false, map = false;
   // Then standard output holds the picture and nothing else.
   bool draws_to_stdout() const { return dot == "-" || svg == "-"; }
 };
@@ -93,6 +93,8 @@ void set_up(CLI::App& app, Options& o) {
   app.add_option("--op", o.op, "Of --explain, for reductions: " + info::op_names())->capture_default_str()->type_name("OP");
   app.add_option("--gpus", o.gpus, "PCI addresses: the i-th rank of a host uses the i-th of these, instead of the i-th GPU of its machine")
       ->type_name("ADDRESS,...")->delimiter(',')->excludes(xml)->excludes(load)->excludes(topology_file)->excludes(hierarchy);
+  app.add_flag("--map", o.map, "Show, and draw, which ranks make islands and rails of GPUs, instead of machines; of a topology file, with a rank for each GPU")
+      ->excludes(xml)->excludes(load)->excludes(hierarchy);
   app.add_flag("--check", o.check,
                "Exit with 3, and say why, if something could not be probed, a host has more ranks than CPUs, "
                "the ranks' machines differ, or GPUs lack links or NICs")->excludes(hierarchy);
@@ -265,7 +267,7 @@ void print(const Options& o, const Sight& s) {
   const topo::Hierarchy h = topo::build_hierarchy(s.fabric);
   if (!o.json) {
     fmt::print("{}{}\n{}", topo::describe(s.machine), describe_gpus(s.machine), topo::describe(s.fabric, h));
-    if (s.gpus.any()) fmt::print("\n{}", topo::describe(s.gpus.fabric, s.gpus.records));
+    if (s.gpus.any()) fmt::print("\n{}", o.map ? topo::to_text(s.gpus.fabric, s.gpus.records) : topo::describe(s.gpus.fabric, s.gpus.records));
     return;
   }
   using nlohmann::ordered_json;
@@ -293,6 +295,7 @@ void draw_machines(const Options& o, const Sight& seen) {
                             : fabric == nullptr                          ? std::string(topo::local_record(m).host())
                             : fabric->hosts.size() == 1                  ? fabric->hosts[0].name
                                                                          : fmt::format("{} hosts", fabric->hosts.size());
+  if (o.map && fabric != nullptr) return draw(o, title, seen.gpus.fabric, seen.gpus.records);
   draw(o, topo::Picture{.title = title,
                         .machines = machines,
                         .islands = islands,
@@ -306,9 +309,11 @@ int show_file(const Options& o) {
   const std::vector<topo::Machine> machines = value_or_throw(topo::import_topology_file(o.topology_file));
   const topo::Islands islands = topo::find_islands(machines);
   const topo::Rails rails = topo::find_rails(machines, islands);
+  const info::JobGpus gpus = o.map ? info::gpus_with_ranks(machines) : info::JobGpus{};
   if (!o.draws_to_stdout())
-    fmt::print("{}", o.json ? topo::to_json(machines) : topo::describe(machines, islands, rails));
-  draw(o, topo::Picture{.title = base_name(o.topology_file), .machines = machines, .islands = islands, .rails = rails});
+    fmt::print("{}", o.json ? topo::to_json(machines) : o.map ? topo::to_text(gpus.fabric, gpus.records) : topo::describe(machines, islands, rails));
+  if (o.map) draw(o, base_name(o.topology_file), gpus.fabric, gpus.records);
+  else draw(o, topo::Picture{.title = base_name(o.topology_file), .machines = machines, .islands = islands, .rails = rails});
   if (!o.save.empty()) value_or_throw(topo::write_file(o.save, topo::to_json(machines)));
   if (!o.check) return all_well;
   for (const auto* reports : {&islands.reports, &rails.reports})

@@ -1,5 +1,7 @@
 #include "libcoll/tools/info_gpus.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "libcoll/error.hpp"
@@ -43,6 +45,21 @@ JobGpus gather_gpus(Bootstrap& job, const topo::Machine& m, const topo::Fabric& 
       for (std::size_t i = static_cast<std::size_t>(k); k < counts[first] && i < host.ranks.size(); i += static_cast<std::size_t>(counts[first]))
         gpus.records[static_cast<std::size_t>(host.ranks[i])] = told[first];
     }
+  }
+  gpus.fabric = topo::build_gpu_fabric(gpus.records);
+  return gpus;
+}
+
+JobGpus gpus_with_ranks(std::vector<topo::Machine> machines) {
+  JobGpus gpus;
+  for (std::size_t h = 0; h < machines.size(); ++h) {
+    int number = 0;
+    for (topo::Node& n : machines[h].nodes) {
+      if (!topo::is_device(n.kind) || n.kind == topo::NodeKind::nvswitch || !n.bus_id.empty()) continue;
+      n.bus_id = fmt::format("{:04x}:{:02x}:00.0", 0xfff0 + number / 256, number % 256);
+      ++number;
+    }
+    for (const std::string& bus : addresses_of(machines[h])) gpus.records.push_back(topo::gpu_record(machines[h], bus, h + 1));
   }
   gpus.fabric = topo::build_gpu_fabric(gpus.records);
   return gpus;

@@ -20,6 +20,9 @@ struct JobGpus {
 // uses the i-th of `buses` (PCI addresses), or of the GPUs that its machine shows, over and over.
 JobGpus gather_gpus(Bootstrap&, const topo::Machine& m, const topo::Fabric&, const std::vector<std::string>& buses);
 
+// As if each GPU of these hosts had a rank, host by host in the order of addresses. GPUs without one get one.
+JobGpus gpus_with_ranks(std::vector<topo::Machine>);
+
 // By GPU, numbered as find_islands does over these machines, the fabric's i-th host being the i-th: its ranks. The
 // machines may be copies of one; what a record knows better, the fabric of the GPU, is put in.
 std::vector<std::vector<int>> ranks_of_gpus(std::vector<topo::Machine>& machines, const topo::Fabric&, const JobGpus&);

@@ -21,10 +21,11 @@ void expect_closed(Comm& c, const device::Runtime& r) {
   EXPECT_EQ(end_of([&] { c.allreduce(in_place, &here, 1, DType::i64, Op::sum, {.memory = Memory::host}); }), Errc::closed);
 }
 
-// Communicators that break do so on one host: between hosts UCX 1.13 may assert when a world is closed while connections are being
-// made, which would end all ranks of this process.
 class DeviceFaults : public testing::TestWithParam<std::vector<int>> {};
-INSTANTIATE_TEST_SUITE_P(Shapes, DeviceFaults, testing::Values(std::vector{3}, std::vector{4}));
+INSTANTIATE_TEST_SUITE_P(Shapes, DeviceFaults, testing::Values(std::vector{3}, std::vector{4}, std::vector{1, 1}, std::vector{2, 2}, std::vector{2, 3, 1}, std::vector{3, 3, 3}));
+
+class DeviceFaultsOfTwo : public testing::TestWithParam<std::vector<int>> {};
+INSTANTIATE_TEST_SUITE_P(Shapes, DeviceFaultsOfTwo, testing::Values(std::vector{2}, std::vector{1, 1}));
 
 // -- NCCL.
 
@@ -82,7 +83,7 @@ TEST_P(DeviceFaults, NcclFailsBetweenCalls) {
 // -- A rank stops.
 
 class AbortWhileOthersWait : public testing::TestWithParam<std::tuple<std::vector<int>, const char*>> {};
-INSTANTIATE_TEST_SUITE_P(Shapes, AbortWhileOthersWait, testing::Combine(testing::Values(std::vector{2}, std::vector{3}), testing::Values("nccl", "staged", "host", "agree")));
+INSTANTIATE_TEST_SUITE_P(Shapes, AbortWhileOthersWait, testing::Combine(testing::Values(std::vector{2}, std::vector{3}, std::vector{1, 1}, std::vector{2, 3, 1}), testing::Values("nccl", "staged", "host", "agree")));
 
 TEST_P(AbortWhileOthersWait, TheyHearOfIt) {
   Job job(std::get<0>(GetParam()));
@@ -102,8 +103,8 @@ TEST_P(AbortWhileOthersWait, TheyHearOfIt) {
   }), "");
 }
 
-TEST(DeviceFault, StreamedCallsLearnThatAPeerHasStopped) {
-  Job job({2});
+TEST_P(DeviceFaultsOfTwo, StreamedCallsLearnThatAPeerHasStopped) {
+  Job job(GetParam());
   std::barrier<> aborted(2);
   EXPECT_EQ(job.run([&](Comm& c) {
     expect_sum(c, job.runtime());
@@ -146,7 +147,7 @@ TEST_P(DeviceFaults, WrongDeviceOfOneRankEndsTheCall) {
 // Where they do not, NCCL of the others waits for this rank's part.
 class RefusedByOneRank : public testing::TestWithParam<std::tuple<std::vector<int>, const char*>> {};
 INSTANTIATE_TEST_SUITE_P(Shapes, RefusedByOneRank,
-                         testing::Combine(testing::Values(std::vector{2}, std::vector{3}), testing::Values("device", "host memory", "null", "counts")));
+                         testing::Combine(testing::Values(std::vector{2}, std::vector{3}, std::vector{1, 1}, std::vector{2, 2}), testing::Values("device", "host memory", "null", "counts")));
 
 TEST_P(RefusedByOneRank, EndsTheCommunicator) {
   const std::string what = std::get<1>(GetParam());
@@ -206,8 +207,8 @@ TEST_P(DeviceFaults, RefusedByAllRanksLeavesTheCommunicator) {
   job.expect_clean();
 }
 
-TEST(DeviceFault, StartedAndPersistentCallsRefuseGpus) {
-  Job job({2});
+TEST_P(DeviceFaultsOfTwo, StartedAndPersistentCallsRefuseGpus) {
+  Job job(GetParam());
   EXPECT_EQ(job.run([&](Comm& c) {
     for (int i = 0; i < 2; ++i) {  // before and after GPUs have met
       Number x(job.runtime(), 1);
@@ -226,8 +227,8 @@ TEST(DeviceFault, StartedAndPersistentCallsRefuseGpus) {
   job.expect_clean();
 }
 
-TEST(DeviceFault, CaptureOfOneRankAlone) {
-  Job job({2});
+TEST_P(DeviceFaultsOfTwo, CaptureOfOneRankAlone) {
+  Job job(GetParam());
   EXPECT_EQ(job.run([&](Comm& c) {
     const cuda::Table& cuda = job.runtime().cuda;
     device::Stream stream(cuda);
@@ -301,7 +302,7 @@ void make_fragile(cuda::Table& t) {
 
 class CudaFails : public testing::TestWithParam<std::tuple<std::vector<int>, const char*>> {};
 INSTANTIATE_TEST_SUITE_P(Shapes, CudaFails,
-                         testing::Combine(testing::Values(std::vector{2}, std::vector{4}),
+                         testing::Combine(testing::Values(std::vector{2}, std::vector{4}, std::vector{2, 2}),
                                           testing::Values("cudaHostAlloc", "cudaMallocAsync", "cudaEventCreate", "cudaStreamIsCapturing", "cudaEventQuery", "staged cudaEventQuery")));
 
 TEST_P(CudaFails, OnOneRankEndsTheCommunicator) {
@@ -340,8 +341,8 @@ TEST_P(CudaFails, OnOneRankEndsTheCommunicator) {
   }), "");
 }
 
-TEST(DeviceFault, ARankThatCannotDescribeItsGpuSendsAllThroughHostMemory) {
-  Job job({3});
+TEST_P(DeviceFaults, ARankThatCannotDescribeItsGpuSendsAllThroughHostMemory) {
+  Job job(GetParam());
   make_fragile(job.runtime().cuda);
   EXPECT_EQ(job.run([&](Comm& c) {
     if (c.rank() == 1) failing = "cudaDeviceGetPCIBusId";

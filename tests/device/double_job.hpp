@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <fstream>
 #include <numeric>
+#include <thread>
 #include <optional>
 
 #include "tests/support/gpu_double/gpu_double.hpp"
@@ -84,6 +85,7 @@ class Job {
     while (rank >= hosts_[static_cast<std::size_t>(host)]) rank -= hosts_[static_cast<std::size_t>(host++)];
     return {host, one_gpu ? 0 : rank};
   }
+  bool one_host() const { return hosts_.size() == 1; }
   bool one_gpu = false;  // for all ranks of a host
 
   // The bodies of all ranks, each on its thread, host and GPU.

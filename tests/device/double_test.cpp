@@ -35,6 +35,26 @@ TEST_P(Islands, EveryCollective) {
 INSTANTIATE_TEST_SUITE_P(Shapes, Islands,
                          testing::Combine(testing::Values(std::vector{2, 2}, std::vector{2, 2, 2, 2}, std::vector{4, 4}, std::vector{3, 3, 3}), testing::Values("on", "off")));
 
+// As many ranks as a host has GPUs. Fewer cases: there are two to three ranks for each that the others run with.
+TEST(Device, IslandsOfEightOnTwoHosts) {
+  Job job({8, 8});
+  job.config().gpu_overlap = "on";
+  EXPECT_EQ(job.run([&](Comm& c) {
+    run_device_body(c, job.runtime(), {.seed = test_seed(), .random_cases = static_cast<int>(60 * test_scale()), .islands = true, .most_count = 1000});
+    EXPECT_NE(c.describe().find("islands of 8, 8, islands and rails at once"), std::string::npos) << c.describe();
+  }), "");
+  job.expect_clean();
+}
+
+TEST(Device, UnequalIslandsOnFourHosts) {
+  Job job({8, 4, 8, 2});
+  EXPECT_EQ(job.run([&](Comm& c) {
+    run_device_body(c, job.runtime(), {.seed = test_seed(), .random_cases = static_cast<int>(40 * test_scale()), .most_count = 1000});
+    EXPECT_NE(c.describe().find("islands of 8, 4, 8, 2"), std::string::npos) << c.describe();
+  }), "");
+  job.expect_clean();
+}
+
 TEST(Device, DescribesWhatItDoes) {
   Job job({2, 2});
   EXPECT_EQ(job.run([&](Comm& c) {

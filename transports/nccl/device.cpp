@@ -54,6 +54,12 @@ std::byte* Pinned::reserve(std::size_t bytes) {
   return static_cast<std::byte*>(data_);
 }
 
+StreamMemory::StreamMemory(const cuda::Table& cuda, std::size_t bytes, cuda::Stream s) : cuda_(cuda), stream_(s) { require(cuda, cuda.malloc_async(&data_, bytes, s), "cudaMallocAsync"); }
+StreamMemory::~StreamMemory() {
+  if (data_ != nullptr && cuda_.free_async(data_, stream_) != cuda::Error::success) cuda_.get_last_error();
+}
+void StreamMemory::give_back() { require(cuda_, cuda_.free_async(std::exchange(data_, nullptr), stream_), "cudaFreeAsync"); }
+
 Memory::Memory(const cuda::Table& cuda, std::size_t bytes) : cuda_(cuda) { require(cuda, cuda.malloc(&data_, bytes), "cudaMalloc"); }
 Memory::~Memory() { cuda_.free(data_); }
 

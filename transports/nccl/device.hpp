@@ -71,6 +71,22 @@ class Pinned {
   std::size_t bytes_ = 0;
 };
 
+// Memory of the current device that belongs to the work of a stream: taken and given back in its order.
+class StreamMemory {
+ public:
+  StreamMemory(const cuda::Table&, std::size_t bytes, cuda::Stream);
+  ~StreamMemory();  // behind what has been enqueued by then, if that has not been done
+  StreamMemory(const StreamMemory&) = delete;
+  StreamMemory& operator=(const StreamMemory&) = delete;
+  std::byte* data() const { return static_cast<std::byte*>(data_); }
+  void give_back();
+
+ private:
+  const cuda::Table& cuda_;
+  cuda::Stream stream_;
+  void* data_ = nullptr;
+};
+
 // Memory of the current device.
 class Memory {
  public:

@@ -160,6 +160,25 @@ void Group::announce_refusal(const detail::Call& call) {
   abandon(q);
 }
 
+int Group::find_refusal() {
+  const std::uint64_t refused = (sequence_ + 1) << 32 | refused_signature;
+  for (int r = 0; r < size_; ++r)
+    if (r != rank_ && slot(sequence_ + 1, r).header.load(std::memory_order_acquire) == refused) return name_of_rank(r);
+  return -1;
+}
+
+Group::Refusal Group::last_refusal() {
+  const std::uint64_t refused = sequence_ << 32 | refused_signature;
+  Refusal all = Refusal::all_refused;
+  for (int r = 0; r < size_; ++r) {
+    if (r == rank_) continue;
+    const std::uint64_t header = slot(sequence_, r).header.load(std::memory_order_acquire);
+    if (!reached(slot(sequence_, r).header, sequence_ << 32)) all = Refusal::some_to_come;
+    else if (header >> 32 == refused >> 32 && header != refused) return Refusal::some_took_part;
+  }
+  return all;
+}
+
 // The last reads of a barrier may be under way when another rank has passed it. So each rank tells
 // every other that it is done with it, and waits only on its own block.
 bool Group::leave() {

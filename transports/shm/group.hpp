@@ -185,6 +185,11 @@ class Group {
   [[noreturn]] void refuse(std::uint64_t q, int r, const std::string& text);
   // Takes part in the next operation only to say that this rank cannot: its arguments were invalid.
   void announce_refusal(const detail::Call&);
+  // A member that has refused the operation after this rank's last one; -1: none. Never waits.
+  int find_refusal();
+  // Of this rank's last operation, which it refused. `some_took_part`: those are told.
+  enum class Refusal : std::uint8_t { some_to_come, all_refused, some_took_part };
+  Refusal last_refusal();
   // Collective: waits until no member will touch this rank's area again. False if that cannot be
   // known (broken, or a peer died): the area must not be reused.
   bool leave();

@@ -167,8 +167,9 @@ int Group::find_lost(std::string& why, bool ask_system) const {
     if (r == rank_) continue;
     if (const std::uint32_t culprit = peers_[static_cast<std::size_t>(r)].control->gave_up_on.load(std::memory_order_acquire); culprit != 0) {
       const int lost = static_cast<int>(culprit) - 1;
-      why = fmt::format("rank {} was lost or gave up (reported by rank {})", lost, name_of_rank(r));
-      return lost;
+      const bool am_it = lost == name_of_rank(rank_);  // whoever says so is the one that is gone
+      why = am_it ? fmt::format("rank {} gave up on this rank", name_of_rank(r)) : fmt::format("rank {} was lost or gave up (reported by rank {})", lost, name_of_rank(r));
+      return am_it ? name_of_rank(r) : lost;
     }
     if (ask_system && host_.lost(peers_[static_cast<std::size_t>(r)].local)) {
       why = fmt::format("rank {} (pid {}) died", name_of_rank(r), host_.pid(peers_[static_cast<std::size_t>(r)].local));

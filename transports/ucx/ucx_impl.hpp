@@ -32,6 +32,8 @@ class UcxMessenger final : public Messenger {
   bool progress() override;
   void cancel(Transfer&) override;
   void notify(int peer, const Notice&) override;
+  void set_broken() override { broken_.store(true, std::memory_order_relaxed); }
+  bool has_unsent() const override;
   bool take_notice(std::uint64_t communicator, Notice&) override;
   void forget(std::uint64_t communicator) override;
   void abandon(std::uint64_t communicator, std::uint32_t sequence, std::uint32_t first_live) override;
@@ -127,6 +129,7 @@ class UcxMessenger final : public Messenger {
   void end_receives(Peer&);
   void close_endpoint(Peer&);
   bool closings_done();
+  void close_worker();
   void send_control(Peer&, Header::Kind, Header);
   bool progress_until(Clock::time_point deadline, const std::function<bool()>& done);
 
@@ -152,6 +155,8 @@ class UcxMessenger final : public Messenger {
   std::uint64_t credits_sent_ = 0;
   std::vector<void*> closings_;             // UCX's requests
   int lost_ = -1;
+  std::atomic<bool> broken_{false};
+  bool refused_ = false;                    // UCX could not even begin a connection
   std::vector<Notice> notices_;
   std::atomic<bool> any_notice_{false};
   mutable std::string transports_;

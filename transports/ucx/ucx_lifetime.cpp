@@ -50,6 +50,7 @@ bool UcxMessenger::connect(Peer& p) {
     return true;
   }
   p.ep = nullptr;
+  refused_ = true;
   break_connection(p, fmt::format("rank {} cannot be reached over UCX: {}", p.rank, ucs_status_string(s)));
   return false;
 }
@@ -190,6 +191,30 @@ bool UcxMessenger::progress_until(Clock::time_point deadline, const std::functio
   return true;
 }
 
+// An acknowledgement may still be on its way out, or UCX's own answer to a peer that has begun to connect.
+void UcxMessenger::close_worker() {
+  // UCX 1.13.1 counts an endpoint that it could not create as under way for ever: no flush tells then what still is.
+  const bool broken = broken_.load(std::memory_order_relaxed) || refused_;
+  const auto patience = std::chrono::milliseconds(refused_ ? 100 : 1000);
+  void* flush = nullptr;
+  const auto quiet = [&] { return worker_.is_quiet(flush); };
+  // Those that break off at about the same time get their answers.
+  if (broken) progress_until(Clock::now() + std::chrono::milliseconds(100), [] { return false; });
+  bool all_made = progress_until(Clock::now() + patience, quiet);
+  const auto unmade = [](const Peer& p) { return p.ep != nullptr && p.failing == UCS_OK && !p.flushed; };
+  for (Peer& p : peers_)
+    if (!unmade(p)) close_endpoint(p);
+  progress_until(Clock::now() + patience, [&] { return closings_done() && in_flight_ == nullptr; });
+  // No progress after the last look: it may bring the next peer.
+  all_made = all_made && progress_until(Clock::now() + patience, quiet);
+  const auto who = std::find_if(peers_.begin(), peers_.end(), unmade);
+  if (all_made && !broken && who == peers_.end()) return;
+  if (flush != nullptr) ucp_request_free(flush);
+  const int left = worker_.outlive(who != peers_.end() || in_flight_ != nullptr);
+  const std::string why = who != peers_.end() ? fmt::format("its connection to rank {} is still being made", who->rank) : broken ? "ranks may still be connecting to it" : "a peer is connecting to it";
+  detail::log().info("UCX: rank {} closes, but {}: its worker stays open, one of {} in this process", rank_, why, left);
+}
+
 UcxMessenger::~UcxMessenger() {
   const std::lock_guard lock(mutex_);
   const auto seconds = [](double s) { return std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(s)); };
@@ -210,19 +235,7 @@ UcxMessenger::~UcxMessenger() {
       if (waits_for(p)) detail::log().info("UCX: rank {} did not say within {} s that it has all messages", p.rank, options_.linger_s);
   }
 
-  // An acknowledgement may still be on its way out.
-  std::vector<void*> flushes;
-  ucp_request_param_t none{};
-  for (const Peer& p : peers_) {
-    if (p.ep == nullptr || p.failing != UCS_OK) continue;
-    if (const auto r = ucp_ep_flush_nbx(p.ep, &none); UCS_PTR_IS_PTR(r)) flushes.push_back(r);
-  }
-  progress_until(Clock::now() + seconds(1), [&] {
-    return std::all_of(flushes.begin(), flushes.end(), [](void* r) { return ucp_request_check_status(r) != UCS_INPROGRESS; });
-  });
-  for (Peer& p : peers_) close_endpoint(p);
-  progress_until(Clock::now() + seconds(1), [&] { return closings_done() && in_flight_ == nullptr; });
-  for (void* r : flushes) ucp_request_free(r);
+  close_worker();
   while (in_flight_ != nullptr) {  // UCX kept them although their endpoints are closed
     Entry* const e = in_flight_;
     in_flight_ = e->right;

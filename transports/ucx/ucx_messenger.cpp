@@ -345,6 +345,13 @@ void UcxMessenger::notify(int to, const Notice& n) {
   send_control(peer(to), Header::notice, h);
 }
 
+bool UcxMessenger::has_unsent() const {
+  const std::lock_guard lock(mutex_);
+  for (const Entry* e = in_flight_; e != nullptr; e = e->right)
+    if (e->kind == Entry::Kind::control) return true;
+  return false;
+}
+
 bool UcxMessenger::take_notice(std::uint64_t communicator, Notice& out) {
   if (!any_notice_.load(std::memory_order_acquire)) return false;
   const std::lock_guard lock(mutex_);

@@ -28,7 +28,7 @@ bool ucx_available();
 // A UCX context and worker per messenger; an endpoint per peer on its first transfer. UCX_* variables are respected;
 // UCX starts a thread of its own for connections. Fork: the messenger is of no use in the child.
 // The first transfer with a peer is done only once that peer makes progress (UCX's handshake). UCX 1.13.1 stops the process
-// with an assertion if a TCP peer dies within the milliseconds of that handshake.
+// with an assertion if a TCP peer dies within the milliseconds of that handshake. One that closes then is no such case (ADR 7).
 // The destructor need not be called by all ranks at once: it tells connected peers, waits until they have taken what was
 // sent to them, and closes. A peer that closed is not a lost one, but transfers with it fail.
 detail::Result<std::unique_ptr<Messenger>> create_ucx_messenger(Bootstrap&, const UcxOptions&);

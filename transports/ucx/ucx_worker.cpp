@@ -3,14 +3,17 @@
 #include <dlfcn.h>
 #include <fmt/format.h>
 #include <ucs/debug/debug.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <memory>
+#include <mutex>
 #include <set>
 #include <string_view>
 #include <system_error>
@@ -18,6 +21,7 @@
 
 namespace libcoll::xport::ucx {
 
+using Clock = std::chrono::steady_clock;
 using detail::failure;
 using detail::Result;
 
@@ -128,6 +132,46 @@ Result<Worker> Worker::open(const UcxOptions& options) {
   }
   if (ucp_worker_get_efd(w.worker_, &w.event_fd_) != UCS_OK) w.event_fd_ = -1;
   return w;
+}
+
+bool Worker::is_quiet(void*& request) const {
+  if (request != nullptr) {
+    if (ucp_request_check_status(request) == UCS_INPROGRESS) return false;
+    ucp_request_free(std::exchange(request, nullptr));
+  }
+  // What began during the last progress may be younger than the flush: only one that finds nothing to do counts.
+  const ucp_request_param_t none{};
+  const auto r = ucp_worker_flush_nbx(worker_, &none);
+  if (UCS_PTR_IS_PTR(r)) request = r;
+  return r == nullptr;
+}
+
+int Worker::outlive(bool has_endpoint) {
+  struct Left {
+    Worker worker;
+    Clock::time_point since;
+    bool has_endpoint;
+    void* flush = nullptr;
+  };
+  constexpr auto until_peers_left = std::chrono::seconds(3);
+  static std::mutex mutex;
+  static auto* all = new std::vector<Left>;  // reachable, never destroyed
+  static pid_t owner = getpid();
+  ucp_am_handler_param_t nothing{};
+  nothing.field_mask = UCP_AM_HANDLER_PARAM_FIELD_ID | UCP_AM_HANDLER_PARAM_FIELD_CB;
+  ucp_worker_set_am_recv_handler(worker_, &nothing);
+  const std::lock_guard lock(mutex);
+  // After a fork they are the parent's: UCX cannot so much as close them here.
+  if (std::exchange(owner, getpid()) != getpid()) all = new std::vector<Left>;
+  std::erase_if(*all, [&](Left& l) {
+    if (l.has_endpoint || Clock::now() - l.since < until_peers_left) return false;
+    constexpr int rounds = 100;
+    for (int i = 0; i < rounds && ucp_worker_progress(l.worker.get()) != 0; ++i) {
+    }
+    return l.worker.is_quiet(l.flush);
+  });
+  all->push_back({std::move(*this), Clock::now(), has_endpoint});
+  return static_cast<int>(all->size());
 }
 
 Worker::~Worker() {

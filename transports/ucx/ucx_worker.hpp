@@ -29,6 +29,14 @@ class Worker {
   ~Worker();
 
   ucp_worker_h get() const { return worker_; }
+  // Nothing waits to be sent and no connection is being made, neither one of this rank's nor one that a peer has begun.
+  // `request`: of the flush that this needs, kept from one look to the next; null before the first.
+  bool is_quiet(void*& request) const;
+  // UCX 1.13.1 stops the process (ucp_request.c: "got REP message") if a worker or an endpoint goes while its answer to a peer
+  // that connects has not left, and may do so (tcp_ep.c: CTX_TYPE_TX) if the one that a peer connects to has gone. So a
+  // worker of which this is not excluded outlives its messenger: without an endpoint of its own until it is quiet and the
+  // peers have had seconds to leave, too, looked at whenever another one comes; with one for ever. Returns how many are left.
+  int outlive(bool has_endpoint);
   // -1 where no transport can wake a sleeper.
   int event_fd() const { return event_fd_; }
   // Messages up to this length go at once, longer ones when they are asked for; 0: as UCX chooses.

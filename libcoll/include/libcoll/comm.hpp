@@ -150,7 +150,7 @@ class LIBCOLL_API Comm {
   // Collective; gives the memory back. The Comm is empty afterwards.
   void close();
   // close() for those who may not wait: false while some member has not called it yet. Call it again now and then,
-  // and nothing else; once it is true the Comm is empty.
+  // and nothing else; once it is true the Comm is empty. A communicator that breaks meanwhile counts as closed.
   bool try_close();
   explicit operator bool() const noexcept { return impl_ != nullptr; }
 
@@ -284,7 +284,7 @@ class LIBCOLL_API Comm {
     bcast(buffer.data(), count_of(buffer), dtype_of<T>(), root, o);
   }
   template <class T> void allreduce(std::span<const std::type_identity_t<T>> send, std::span<T> recv, ReduceOp op, const CallOptions& o = {}) {
-    require_size("send", send.size(), recv.size());
+    require_size("send", send.size(), recv.size(), o);
     allreduce(send.data(), recv.data(), count_of(recv), dtype_of<T>(), op, o);
   }
   template <class T> void allreduce(InPlace, std::span<T> recv, ReduceOp op, const CallOptions& o = {}) {
@@ -298,24 +298,24 @@ class LIBCOLL_API Comm {
   }
   // recv may be empty on ranks other than root.
   template <class T> void reduce(std::span<const std::type_identity_t<T>> send, std::span<T> recv, ReduceOp op, int root, const CallOptions& o = {}) {
-    if (rank() == root) require_size("recv", recv.size(), send.size());
+    if (rank() == root) require_size("recv", recv.size(), send.size(), o);
     reduce(send.data(), recv.data(), count_of(send), dtype_of<T>(), op, root, o);
   }
   template <class T> void allgather(std::span<const std::type_identity_t<T>> send, std::span<T> recv, const CallOptions& o = {}) {
-    require_size("recv", recv.size(), send.size() * static_cast<std::size_t>(size()));
+    require_size("recv", recv.size(), send.size() * static_cast<std::size_t>(size()), o);
     allgather(send.data(), recv.data(), count_of(send), dtype_of<T>(), o);
   }
   template <class T> void reduce_scatter_block(std::span<const std::type_identity_t<T>> send, std::span<T> recv, ReduceOp op, const CallOptions& o = {}) {
-    require_size("send", send.size(), recv.size() * static_cast<std::size_t>(size()));
+    require_size("send", send.size(), recv.size() * static_cast<std::size_t>(size()), o);
     reduce_scatter_block(send.data(), recv.data(), count_of(recv), dtype_of<T>(), op, o);
   }
   template <class T> void alltoall(std::span<const std::type_identity_t<T>> send, std::span<T> recv, const CallOptions& o = {}) {
-    require_size("send", send.size(), recv.size());
-    require_size("recv", recv.size() % static_cast<std::size_t>(size()), 0);
+    require_size("send", send.size(), recv.size(), o);
+    require_size("recv", recv.size() % static_cast<std::size_t>(size()), 0, o);
     alltoall(send.data(), recv.data(), count_of(recv) / size(), dtype_of<T>(), o);
   }
   template <class T> void scan(std::span<const std::type_identity_t<T>> send, std::span<T> recv, ReduceOp op, const CallOptions& o = {}) {
-    require_size("send", send.size(), recv.size());
+    require_size("send", send.size(), recv.size(), o);
     scan(send.data(), recv.data(), count_of(recv), dtype_of<T>(), op, o);
   }
 
@@ -327,7 +327,7 @@ class LIBCOLL_API Comm {
   }
   [[noreturn]] static void throw_empty();
   template <class T> static Count count_of(std::span<T> s) { return static_cast<Count>(s.size()); }
-  void require_size(const char* argument, std::size_t have, std::size_t want) const;
+  void require_size(const char* argument, std::size_t have, std::size_t want, const CallOptions&) const;
 
   std::unique_ptr<detail::CommImpl> impl_;
 };

@@ -191,6 +191,7 @@ Code abort(State& s, Lock& lock, nccl::Comm handle) {
   if (!c) return use_comm(s, handle, "ncclCommAbort", false).code;
   if (c->group) {
     fail_group(s, *c->group, fmt::format("{} aborted", text_of(*c)), Code::remote_error);
+    s.group_devices.erase(c->group->id);  // its operations wait for nobody any more, in whichever order
     s.host_wait(lock, "ncclCommAbort", [&] { return c->group->computing == 0; });
   } else if (c->async == Code::success) {
     c->async = Code::remote_error;

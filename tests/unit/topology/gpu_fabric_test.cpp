@@ -10,7 +10,9 @@
 #include <set>
 
 #include "made_hosts.hpp"
+#include "drawing_checks.hpp"
 #include "support.hpp"
+#include "topology/draw.hpp"
 #include "topology/import.hpp"
 
 namespace libcoll::topo {
@@ -81,6 +83,20 @@ void expect_fabric(const std::string& name, const std::vector<GpuRecord>& record
   expect_golden(name, describe(build(records), records), "gpu_fabrics");
 }
 
+// Also as maps: the text and the DOT are golden, the SVG is read back.
+void expect_map(const std::string& name, const std::vector<GpuRecord>& records) {
+  const GpuFabric f = build(records);
+  expect_golden(name, to_text(f, records), "gpu_maps");
+  const std::string dot = to_dot(name, f, records), svg = to_svg(name, f, records);
+  expect_golden(name, dot, "gpu_maps", "dot");
+  const ReadSvg seen = read_svg(svg);
+  for (int rank = 0; rank < f.size; ++rank) {
+    EXPECT_TRUE(seen.ids.contains(fmt::format("r{}", rank))) << rank;
+    EXPECT_NE(dot.find(fmt::format("\"r{}\" [label=\"rank {}\\n", rank, rank)), std::string::npos) << rank;
+  }
+  for (std::size_t i = 0; i < f.islands.size(); ++i) EXPECT_TRUE(seen.ids.contains(fmt::format("i{}", i))) << i;
+}
+
 bool is_told(const GpuFabric& f, const std::string& what) {
   return std::any_of(f.reports.begin(), f.reports.end(), [&](const std::string& r) { return r.find(what) != std::string::npos; });
 }
@@ -144,7 +160,11 @@ MadeHost tray() {
   return t;
 }
 
-TEST(GpuFabrics, OneFabricOverEighteenTrays) { expect_fabric("nvl72", records_of(std::vector<Machine>(18, tray().machine))); }
+TEST(GpuFabrics, OneFabricOverEighteenTrays) {
+  const auto records = records_of(std::vector<Machine>(18, tray().machine));
+  expect_fabric("nvl72", records);
+  expect_map("nvl72", records);
+}
 
 // Two racks: rail r joins the r-th GPU of both, and the NIC next to it.
 TEST(GpuFabrics, TwoRacks) {
@@ -167,6 +187,7 @@ TEST(GpuFabrics, RoundRobinPlacement) {
   for (std::size_t g = 0; g < 4; ++g)
     for (std::size_t h = 0; h < 4; ++h) records.push_back(by_host[h * 4 + g]);
   expect_fabric("round-robin", records);
+  expect_map("round-robin", records);
   // Hosts that number their GPUs differently: rails go by the PCI bus, not by rank.
   std::swap(records[1], records[13]);
   const GpuFabric f = build(records);
@@ -195,14 +216,19 @@ TEST(GpuFabrics, DoNotDependOnTheOrderOfRanks) {
 }
 
 TEST(GpuFabrics, UnequalIslands) {
-  expect_fabric("8-and-4", records_of({make_switched_host(8, 8, 18).machine, make_switched_host(4, 4, 18).machine}));
+  const auto records = records_of({make_switched_host(8, 8, 18).machine, make_switched_host(4, 4, 18).machine});
+  expect_fabric("8-and-4", records);
+  expect_map("8-and-4", records);
 }
 
 TEST(GpuFabrics, GpuWithMissingLinksIsDemoted) {
   MadeHost h = make_switched_host(4, 4, 18);
   for (Edge& e : h.machine.edges)
     if (e.kind == EdgeKind::nvlink && e.a == h.gpus[2]) e.links = 9, e.mb_per_s /= 2;
-  expect_fabric("missing-links", records_of({make_switched_host(4, 4, 18).machine, h.machine}));
+  auto records = records_of({make_switched_host(4, 4, 18).machine, h.machine});
+  expect_fabric("missing-links", records);
+  records.push_back(gpu_record({}, "", 101));  // and a rank without a GPU
+  expect_map("missing-links", records);
 }
 
 // As DGX-1V, half of it used: the links to the others are no lack.
@@ -214,6 +240,7 @@ TEST(GpuFabrics, OnlyGpusOfRanksCount) {
   for (std::size_t g = 0; g < 4; ++g) link(h.machine, h.gpus[g], h.gpus[g + 4], g < 2 ? 2 : 1);
   auto records = records_of({h.machine});
   expect_fabric("hybrid-mesh", records);
+  expect_map("hybrid-mesh", records);
   records.resize(5);
   expect_fabric("hybrid-mesh-five-ranks", records);
 }

@@ -247,5 +247,16 @@ TEST(HierarchyProperties, RandomPlacements) {
   }
 }
 
+TEST(Partitions, FindWhatAnotherSplits) {
+  EXPECT_EQ(find_split({0, 0, 1, 1}, {0, 0, 1, 1}), std::pair(-1, -1));
+  EXPECT_EQ(find_split({0, 1, 2, 3}, {0, 0, 0, 0}), std::pair(-1, -1));
+  EXPECT_EQ(find_split({0, 1, 0, 1}, {0, 1, 2, 3}), std::pair(0, 2));
+  EXPECT_EQ(find_split({0, 1, 1, 1}, {0, 1, 1, 0}), std::pair(1, 3));
+  EXPECT_EQ(find_split({}, {}), std::pair(-1, -1));
+  Partition alone(13600);
+  for (std::size_t i = 0; i < alone.size(); ++i) alone[i] = static_cast<int>(i);
+  EXPECT_EQ(find_split(alone, alone), std::pair(-1, -1));
+}
+
 }  // namespace
 }  // namespace libcoll::topo

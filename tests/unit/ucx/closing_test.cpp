@@ -141,5 +141,23 @@ TEST_P(UcxClosing, ReceivesFromWhoLeavesFail) {
   });
 }
 
+// UCX 1.13.1 stops the process where a worker goes before its answer to a peer that connects has left.
+TEST_P(UcxClosing, WhileAPeerConnects) {
+  for (int pause_us = 0; pause_us < 3000; pause_us += 100)
+    on_threads(2, options(), [&](Messenger& m, int me, Board& board) {
+      if (me == 1) {
+        require(wait_until(30, [&] { return board.word(0) != 0; }), "nothing sent");
+        progress_until(m, 1e-6 * pause_us, [] { return false; });
+        return;  // closes: it never had anything to say to the other
+      }
+      Transfer t;
+      std::uint64_t x = 1;
+      m.send(1, {1, 0, 0}, &x, 8, t);
+      board.word(0) = 1;
+      std::this_thread::sleep_for(std::chrono::microseconds(pause_us / 2));
+      finish(m, t, 20);  // well or not
+    });
+}
+
 }  // namespace
 }  // namespace libcoll::test
