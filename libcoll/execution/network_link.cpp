@@ -51,6 +51,10 @@ class NetworkLink final : public Link {
     s.data = op.data;
     s.envelope.bytes = op.bytes;
     s.envelope.tag = op.tag;
+    if (unasked_ - credited_ >= credit) {  // word may have come since the last call
+      messenger_.progress();
+      hear_credit();
+    }
     const bool unasked = op.bytes <= unasked_max && unasked_ - credited_ < credit;
     s.envelope.how = !unasked ? Envelope::on_request : op.bytes <= sizeof s.envelope.payload ? Envelope::in_line : Envelope::follows;
     if (unasked) ++unasked_;
@@ -133,13 +137,7 @@ class NetworkLink final : public Link {
     }
     any |= end_receives(trouble);
     any |= std::erase_if(answers_, [](const auto& a) { return !pending(a->transfer); }) != 0;
-    if (granting_ && done(granted_)) {
-      granting_ = false;
-      credited_ += credit_step;
-      ++credits_heard_;
-      expect_credit();
-      any = true;
-    }
+    any |= hear_credit();
     if (!trouble.empty()) box.lose(*this, trouble);
     return any;
   }
@@ -253,6 +251,16 @@ class NetworkLink final : public Link {
   void grant() {
     Answer& a = *answers_.emplace_back(std::make_unique<Answer>());
     messenger_.send(world_rank_, key_of(credits, credits_told_++), &a.word, sizeof a.word, a.transfer);
+  }
+  bool hear_credit() {
+    bool any = false;
+    for (; granting_ && done(granted_); any = true) {
+      granting_ = false;
+      credited_ += credit_step;
+      ++credits_heard_;
+      expect_credit();
+    }
+    return any;
   }
   void expect_credit() {
     if (granting_ || unasked_ == credited_) return;

@@ -20,7 +20,7 @@ int main(int argc, char** argv) {
     rank = world.rank();
     world.bcast(&seed, 1, DType::u64, 0);
     if (part == "messages") {
-      test::check_messages(world, {.many = 3000, .seed = seed});
+      test::check_messages(world, {.many = 3000, .network = true, .seed = seed});
     } else if (part == "splits") {
       test::check_random_splits(world, seed, 12);
       test::check_churn(world, 500);

@@ -59,7 +59,7 @@ TEST(Injected, FourHostsOfFourForkedRanks) {
 }
 
 TEST(Injected, Messages) {
-  const auto messages = [](Comm& c) { check_messages(c, {.most_bytes = 2u << 20, .many = 1000, .seed = test_seed()}); };
+  const auto messages = [](Comm& c) { check_messages(c, {.most_bytes = 2u << 20, .many = 1000, .network = true, .seed = test_seed()}); };
   for (const int ranks : {1, 2}) {
     const File file(2, ranks, ranks == 2);
     EXPECT_EQ(run_forked(launch_on(file, 2 * ranks), messages), "") << ranks << " ranks a host";

@@ -13,6 +13,7 @@ struct MessageOptions {
   std::size_t most_bytes = 20u << 20;
   int many = 10000;            // unexpected messages
   bool arena = true;           // buffers of Comm::allocate, too
+  bool network = false;        // some ranks are on other hosts
   std::uint64_t seed = 1;      // equal on all ranks
 };
 
