@@ -1,5 +1,7 @@
 """Workers on groups, objects, checkpoints and pipelines."""
 
+import time
+
 import torch
 import torch.distributed as dist
 import torch.distributed.checkpoint as dcp
@@ -10,7 +12,7 @@ from torch.distributed.tensor import Replicate, Shard, distribute_tensor
 from torch.distributed.pipelining import PipelineStage, Schedule1F1B, ScheduleGPipe
 
 from ranks import shared_folder
-from train_workers import Net, force_sum, flat_mesh, sharded, train
+from train_workers import force_sum, flat_mesh, sharded, train
 
 # -- Objects
 
@@ -59,6 +61,10 @@ def local_synchronization():
     t = torch.tensor([float(rank)])
     dist.all_reduce(t, group=group)
     return {"sum": t, "members": members}
+
+
+def backend_of_cpu():
+    return dist.group.WORLD._get_backend(torch.device("cpu")).name()
 
 
 def two_backends():
@@ -211,5 +217,26 @@ def checkpoint_async():
     return {"saved": saved, "loaded": loaded, "after": after}
 
 
-def net_parameters():
-    return dict(Net().named_parameters())
+# -- For the test of the tests
+
+def hangs():
+    """Rank 0 waits for a call that nobody else makes."""
+    if dist.get_rank() == 0:
+        dist.broadcast(torch.ones(1), 1)
+    else:
+        waits_for_nothing()
+
+
+def waits_for_nothing():
+    time.sleep(3600)
+
+
+def fails():
+    """Rank 1 fails while rank 0 waits for it."""
+    if dist.get_rank() == 1:
+        raise ValueError("on purpose")
+    dist.broadcast(torch.ones(1), 1)
+
+
+def differs():
+    return {"x": torch.tensor([1.0, 2.0 + 1e-6 * (dist.get_backend() == "libcoll")])}

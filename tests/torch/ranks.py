@@ -37,8 +37,9 @@ def preload():
     torch.set_num_threads(1)
     if "libcoll_torch" not in sys.modules:
         importlib.import_module("libcoll_torch")
-    for name in ("tensor", "fsdp", "checkpoint", "optim", "tensor.parallel", "pipelining", "algorithms.join"):
-        importlib.import_module(f"torch.distributed.{name}")
+    for name in ("distributed.tensor.parallel", "distributed.fsdp", "distributed.checkpoint._fsspec_filesystem", "distributed.optim",
+                 "distributed.pipelining", "distributed.algorithms.join", "_inductor.compile_fx"):
+        importlib.import_module(f"torch.{name}")
 
 
 def shared_folder():
@@ -59,15 +60,18 @@ def as_values(result):
     return result.detach().clone() if isinstance(result, torch.Tensor) else result
 
 
-def body(worker, backend, rank, size, folder, init=None):
-    """One rank: makes the group, runs the worker, leaves the result in the folder."""
+def body(workers, backend, rank, size, folder, init):
+    """One rank: makes the group, runs the workers, leaves their results in the folder, by name."""
     warnings.simplefilter("ignore")
-    os.environ[SHARED] = str(folder / "shared")
-    limit = datetime.timedelta(seconds=TIMEOUT_S)
-    dist.init_process_group(backend, init_method=init or f"file://{folder}/store", rank=rank, world_size=size, timeout=limit)
-    torch.manual_seed(7)
-    result = as_values(worker())
-    torch.save(result, folder / f"{rank}.pt")
+    dist.init_process_group(backend, init_method=init, rank=rank, world_size=size, timeout=datetime.timedelta(seconds=TIMEOUT_S))
+    results = {}
+    for worker in workers:
+        shared = folder / f"shared-{worker.__name__}"
+        shared.mkdir(exist_ok=True)
+        os.environ[SHARED] = str(shared)
+        torch.manual_seed(7)
+        results[worker.__name__] = as_values(worker())
+    torch.save(results, folder / f"{rank}.pt")
     dist.barrier()
     dist.destroy_process_group()
 
@@ -76,6 +80,7 @@ def forked(worker, backend, rank, size, folder):
     """The child of fork: never returns."""
     code = 1
     try:
+        os.setpgid(0, 0)  # with what it starts: compilers
         log = os.open(folder / f"{rank}.log", os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
         os.dup2(log, 1)
         os.dup2(log, 2)
@@ -84,7 +89,7 @@ def forked(worker, backend, rank, size, folder):
         faulthandler.enable(file=2, all_threads=True)
         faulthandler.dump_traceback_later(TIMEOUT_S, exit=True, file=2)
         faulthandler.register(signal.SIGUSR1, file=2, all_threads=True)
-        body(worker, backend, rank, size, folder)
+        body([worker], backend, rank, size, folder, f"file://{folder}/store")
         code = 0
     except BaseException:
         traceback.print_exc()
@@ -123,9 +128,8 @@ def run(worker, backend, size):
     sys.stdout.flush()
     sys.stderr.flush()
     folder = pathlib.Path(tempfile.mkdtemp(prefix=f"libcoll-{worker.__name__}-"))
+    pids = []
     try:
-        (folder / "shared").mkdir()
-        pids = []
         for rank in range(size):
             pid = os.fork()
             if pid == 0:
@@ -135,12 +139,21 @@ def run(worker, backend, size):
         if any(code != 0 for code in codes.values()):
             logs = "\n".join(f"--- rank {r} of {size}, {backend}, exit {codes[r]}\n{tail(folder / f'{r}.log')}" for r in range(size))
             raise Failed(f"{worker.__name__} under {backend}:\n{logs}")
-        return load(folder, size)
+        return [r[worker.__name__] for r in load(folder, size)]
     finally:
+        end_groups(pids)
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def tail(path, chars=6000):
+def end_groups(pids):
+    for pid in pids:
+        try:
+            os.killpg(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+
+def tail(path, chars=16000):
     return path.read_text(errors="replace")[-chars:] if path.exists() else "(no output)"
 
 
@@ -169,26 +182,30 @@ def differences(a, b, bound, path=""):
     return [] if apart <= bound * largest else [f"{path}: {apart:g} apart, of at most {largest:g}; the bound is {bound:g}"]
 
 
-def same(worker, size, bound=0.0):
-    """Fails unless the worker's numbers under libcoll are Gloo's, within the bound."""
-    results = {backend: run(worker, backend, size) for backend in BACKENDS}
-    apart = differences(results["gloo"], results["libcoll"], bound)
-    assert not apart, f"{worker.__name__}, {size} ranks: gloo and libcoll differ\n" + "\n".join(apart[:20])
-    return results["libcoll"]
+def same(worker, size, bound=0.0, backends=BACKENDS):
+    """Fails unless the worker's numbers under the one backend are the other's, within the bound. Returns the second's."""
+    first, second = (run(worker, backend, size) for backend in backends)
+    require_equal(f"{worker.__name__}, {size} ranks, {' and '.join(backends)}", first, second, bound)
+    return second
+
+
+def require_equal(what, first, second, bound):
+    apart = differences(first, second, bound)
+    assert not apart, f"{what}:\n" + "\n".join(apart[:20])
 
 
 def main():
-    """ranks.py MODULE.WORKER BACKEND FOLDER: one rank of a launcher (torchrun; mpirun; RANK, WORLD_SIZE, MASTER_ADDR set)."""
-    module, worker = sys.argv[1].split(".")
-    for name, theirs in (("RANK", "OMPI_COMM_WORLD_RANK"), ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE"), ("LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_RANK"),
-                         ("RANK", "LIBCOLL_RANK"), ("WORLD_SIZE", "LIBCOLL_SIZE")):
+    """ranks.py MODULE.WORKER,... BACKEND FOLDER: one rank of a launcher (torchrun; mpirun; RANK, WORLD_SIZE, MASTER_ADDR set)."""
+    for ours, theirs in (("RANK", "OMPI_COMM_WORLD_RANK"), ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE"), ("LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_RANK"),
+                         ("RANK", "LIBCOLL_RANK"), ("WORLD_SIZE", "LIBCOLL_SIZE")):  # the last two: of tests/support/hosts
         if theirs in os.environ:
-            os.environ.setdefault(name, os.environ[theirs])
+            os.environ.setdefault(ours, os.environ[theirs])
     faulthandler.dump_traceback_later(TIMEOUT_S, exit=True)
-    preload()
-    folder = pathlib.Path(sys.argv[3])
-    (folder / "shared").mkdir(exist_ok=True)
-    body(getattr(importlib.import_module(module), worker), sys.argv[2], int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), folder, "env://")
+    torch.set_num_threads(1)
+    importlib.import_module("libcoll_torch")
+    names, backend, folder = sys.argv[1:]
+    workers = [getattr(importlib.import_module(module), worker) for module, worker in (name.split(".") for name in names.split(","))]
+    body(workers, backend, int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), pathlib.Path(folder), "env://")
 
 
 if __name__ == "__main__":

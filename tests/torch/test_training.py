@@ -8,7 +8,8 @@ import functools
 
 import pytest
 
-import ranks
+pytest.importorskip("libcoll_torch")
+import ranks  # noqa: E402
 
 ranks.preload()
 
@@ -78,6 +79,10 @@ def test_exact(worker, size):
     ranks.same(worker, size)
 
 
+def test_inductor():
+    ranks.same(tensors.compiled_by_inductor, 2)
+
+
 @named(tensors.redistribute_2d, tensors.mesh_groups)
 def test_square_mesh(worker):
     ranks.same(worker, 4)
@@ -93,6 +98,14 @@ def test_tensor_parallel(worker, size):
 @named(groups.objects, groups.subgroups, groups.local_synchronization, groups.two_backends)
 def test_groups(worker, size):
     ranks.same(worker, size)
+
+
+@pytest.mark.parametrize("backends", [("cpu:gloo", "cpu:libcoll"), ("cpu:gloo,cuda:gloo", "cpu:libcoll,cuda:gloo")],
+                         ids=lambda b: b[1])
+@named(trains.ddp_plain, tensors.functional, groups.objects, groups.subgroups)
+def test_backends_by_device(worker, backends):
+    ranks.same(worker, 2, backends=backends)
+    assert ranks.run(groups.backend_of_cpu, backends[1], 2) == ["libcoll", "libcoll"]
 
 
 @both_sizes
