@@ -1,7 +1,9 @@
 """Workers on groups, objects, checkpoints and pipelines."""
 
+import socket
 import time
 
+import libcoll_torch
 import torch
 import torch.distributed as dist
 import torch.distributed.checkpoint as dcp
@@ -65,6 +67,16 @@ def local_synchronization():
 
 def backend_of_cpu():
     return dist.group.WORLD._get_backend(torch.device("cpu")).name()
+
+
+def hosts_seen():
+    """Their number; libcoll says that it sends messages between them."""
+    names = [None] * dist.get_world_size()
+    dist.all_gather_object(names, socket.gethostname())
+    hosts = len(set(names))
+    if dist.get_backend() == "libcoll":
+        assert ("messages by" in libcoll_torch.describe()) == (hosts > 1), libcoll_torch.describe()
+    return hosts
 
 
 def two_backends():

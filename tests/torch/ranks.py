@@ -35,8 +35,8 @@ class Failed(AssertionError):
 def preload():
     """Imports, once and before ranks are forked, what workers need; without a thread of torch."""
     torch.set_num_threads(1)
-    if "libcoll_torch" not in sys.modules:
-        importlib.import_module("libcoll_torch")
+    warnings.simplefilter("ignore")  # torch's own, of what it imports
+    importlib.import_module("libcoll_torch")
     for name in ("distributed.tensor.parallel", "distributed.fsdp", "distributed.checkpoint._fsspec_filesystem", "distributed.optim",
                  "distributed.pipelining", "distributed.algorithms.join", "_inductor.compile_fx"):
         importlib.import_module(f"torch.{name}")
@@ -63,6 +63,7 @@ def as_values(result):
 def body(workers, backend, rank, size, folder, init):
     """One rank: makes the group, runs the workers, leaves their results in the folder, by name."""
     warnings.simplefilter("ignore")
+    dist.set_debug_level_from_env()
     dist.init_process_group(backend, init_method=init, rank=rank, world_size=size, timeout=datetime.timedelta(seconds=TIMEOUT_S))
     results = {}
     for worker in workers:

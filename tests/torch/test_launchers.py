@@ -83,8 +83,10 @@ def test_mpirun(tmp_path):
     compare_launched(tmp_path, "train_workers.fsdp_sum", 2, 0.0, command, MASTER_ADDR="127.0.0.1", MASTER_PORT=str(free_port()))
 
 
-ON_HOSTS = ("train_workers.ddp_plain,train_workers.fsdp_average,train_workers.hsdp,tensor_workers.redistribute,tensor_workers.tensor_parallel,"
-            "tensor_workers.functional,group_workers.subgroups,group_workers.checkpoint,group_workers.checkpoint_resharded")
+ON_HOSTS = ["train_workers.ddp_plain", "train_workers.fsdp_average", "train_workers.fsdp_in_arena", "train_workers.hsdp", "tensor_workers.redistribute",
+            "tensor_workers.tensor_parallel", "tensor_workers.functional", "tensor_workers.mesh_groups", "group_workers.hosts_seen",
+            "group_workers.subgroups", "group_workers.checkpoint", "group_workers.checkpoint_resharded"]
+MESSAGES = ["group_workers.neighbours", "group_workers.any_source", "group_workers.pipeline_1f1b"]
 
 
 def test_two_hosts(tmp_path):
@@ -95,8 +97,11 @@ def test_two_hosts(tmp_path):
     def command(rest):
         return [sys.executable, HOSTS, "run", "--ranks", "2,2", "--timeout", "100", "--", sys.executable] + rest
 
-    results = compare_launched(tmp_path, ON_HOSTS, 4, F32, command, MASTER_ADDR="10.77.0.1", MASTER_PORT="29511", GLOO_SOCKET_IFNAME="eth0")
+    messages = ranks.run(group_workers.point_to_point_probe, "libcoll", 2) == [1, 1]
+    names = ",".join(ON_HOSTS + MESSAGES * messages)
+    results = compare_launched(tmp_path, names, 4, F32, command, MASTER_ADDR="10.77.0.1", MASTER_PORT="29511", GLOO_SOCKET_IFNAME="eth0")
     for r in results:
+        assert r["hosts_seen"] == 2
         ranks.require_equal("after loading", r["checkpoint"]["straight on"], r["checkpoint"]["after loading"], 0.0)
 
 

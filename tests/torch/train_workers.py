@@ -2,6 +2,7 @@
 
 import contextlib
 
+import libcoll_torch
 import torch
 import torch.distributed as dist
 from torch import nn
@@ -139,6 +140,21 @@ def zero_redundancy():
     return result
 
 
+def in_arena(worker):
+    """With libcoll, all tensors from one KB on lie in the host's shared memory meanwhile: parameters, gradients, buckets."""
+    with libcoll_torch.arena(at_least=1024) if dist.get_backend() == "libcoll" else contextlib.nullcontext():
+        result = worker()
+    if dist.get_backend() == "libcoll":
+        lent = torch.tensor([libcoll_torch.lent_buffers()])
+        dist.all_reduce(lent)
+        assert lent > 0
+    return result
+
+
+def ddp_in_arena():
+    return in_arena(ddp_sync_free_buckets)
+
+
 # -- fully_shard (FSDP2)
 
 def sharded(mesh, setting=None, **arguments):
@@ -216,6 +232,10 @@ def fsdp_own_memory():
         if dist.get_backend() == "libcoll":
             module.set_allocate_memory_from_process_group_for_comm(True)
     return train(sharded(flat_mesh(), setting))
+
+
+def fsdp_in_arena():
+    return in_arena(fsdp_sum)
 
 
 def fsdp_clipped():
