@@ -1,5 +1,8 @@
 """Workers on DTensor, DeviceMesh, functional collectives, the coalescing manager, torch.compile."""
 
+import os
+
+import libcoll_torch
 import torch
 import torch.distributed as dist
 import torch.distributed._functional_collectives as fc
@@ -198,6 +201,36 @@ def coalescing():
             batch.wait()
         results[str(asynchronous)] = [sums, gathered, scattered]
     return results
+
+
+# -- Memory
+
+def arena_kernels():
+    """Kernels that ask torch for memory in their own ways, while libcoll serves it and afterwards; a forked child that frees what
+    it inherited takes nothing from its parent."""
+    ours = dist.get_backend() == "libcoll"
+    if ours:
+        libcoll_torch.use_arena(at_least=1024)
+    x = mine(64, 64, salt=1)
+    results = {"gelu": nn.functional.gelu(x), "conv": nn.functional.conv2d(x.view(1, 4, 32, 32), mine(8, 4, 3, 3, salt=2)),
+               "sorted": x.sort(0).values, "cumulative": x.cumsum(1), "numpy": torch.from_numpy(x.numpy() * 2), "rolled": torch.cat([x[5:], x[:5]])}
+    growing = torch.empty(300)
+    for n in (400, 4000, 10):
+        growing.resize_(n).fill_(n)
+    results["grown"] = growing
+    for i in range(300):
+        torch.full((256 + 8 * i,), float(i))
+    child = os.fork()
+    if child == 0:
+        del x, growing
+        torch.zeros(5000).add_(1)
+        results.clear()
+        os._exit(0)
+    results["child"] = os.waitpid(child, 0)[1]
+    if ours:
+        libcoll_torch.use_arena(None)
+    dist.all_reduce(x)
+    return results | {"sum": x, "after": nn.functional.gelu(x)}
 
 
 # -- torch.compile

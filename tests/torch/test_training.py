@@ -73,7 +73,7 @@ def test_hsdp():
 
 @both_sizes
 @named(tensors.redistribute, tensors.matmul, tensors.functional, tensors.functional_in_flight,
-       tensors.functional_autograd, tensors.coalescing, tensors.compiled)
+       tensors.functional_autograd, tensors.coalescing, tensors.arena_kernels, tensors.compiled)
 def test_exact(worker, size):
     """Sums of small multiples of a power of two, in any order."""
     ranks.same(worker, size)
