@@ -35,6 +35,7 @@ def test_two_ranks(tmp_path):
     assert losses(launched, "libcoll") == losses(spawned, "libcoll")
 
 
+@pytest.mark.slow
 def test_three_ranks(tmp_path):
     """Each backend adds in its own order: close, if not equal."""
     epochs, _ = epochs_of([EXAMPLE, "--ranks", "3"], tmp_path)

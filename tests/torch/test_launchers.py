@@ -89,6 +89,7 @@ ON_HOSTS = ["train_workers.ddp_plain", "train_workers.fsdp_average", "train_work
 MESSAGES = ["group_workers.neighbours", "group_workers.any_source", "group_workers.pipeline_1f1b"]
 
 
+@pytest.mark.slow
 def test_two_hosts(tmp_path):
     """The first host's address is MASTER_ADDR; Gloo has to be told its interface, libcoll finds its own."""
     if os.geteuid() != 0:

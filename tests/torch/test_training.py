@@ -20,7 +20,8 @@ import train_workers as trains  # noqa: E402
 F32 = 2e-5   # a few steps on sums in f32 that differ in their last bits
 BF16 = 0.03  # and of bf16 gradients: 2^-8 per sum
 
-both_sizes = pytest.mark.parametrize("size", [2, 4])
+slow = pytest.mark.slow
+both_sizes = pytest.mark.parametrize("size", [2, pytest.param(4, marks=slow)])
 
 
 def at(size, bound):
@@ -79,6 +80,7 @@ def test_exact(worker, size):
     ranks.same(worker, size)
 
 
+@slow
 def test_inductor():
     ranks.same(tensors.compiled_by_inductor, 2)
 
@@ -108,6 +110,7 @@ def test_backends_by_device(worker, backends):
     assert ranks.run(groups.backend_of_cpu, backends[1], 2) == ["libcoll", "libcoll"]
 
 
+@slow
 @named(trains.fsdp_sum, tensors.functional, tensors.coalescing, groups.objects, groups.subgroups)
 def test_debug_detail(worker, monkeypatch):
     """torch then puts a layer before each backend that compares the calls of all ranks. (DDP crashes under it in torch 2.13, with Gloo too.)"""
