@@ -33,7 +33,9 @@ void Pause::rest(bool progressed) {
   std::this_thread::sleep_for(shortest * naps_);
 }
 
-Lane::Lane(Membership m) : membership_(std::move(m)) {}
+Lane::Lane(Membership m) : membership_(std::move(m)) {
+  Driver::instance();  // from now on a child of fork is known for one
+}
 
 Lane::~Lane() {
   if (membership_.own) Driver::instance().retire(std::move(membership_.own));
