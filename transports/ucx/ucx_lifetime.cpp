@@ -200,13 +200,14 @@ void UcxMessenger::close_worker() {
   const auto quiet = [&] { return worker_.is_quiet(flush); };
   // Those that break off at about the same time get their answers.
   if (broken) progress_until(Clock::now() + std::chrono::milliseconds(100), [] { return false; });
-  bool all_made = progress_until(Clock::now() + patience, quiet);
+  // Data for a peer that has left keeps an endpoint from ever being quiet: what counts is what is left without endpoints.
+  progress_until(Clock::now() + patience, quiet);
   const auto unmade = [](const Peer& p) { return p.ep != nullptr && p.failing == UCS_OK && !p.flushed; };
   for (Peer& p : peers_)
     if (!unmade(p)) close_endpoint(p);
   progress_until(Clock::now() + patience, [&] { return closings_done() && in_flight_ == nullptr; });
   // No progress after the last look: it may bring the next peer.
-  all_made = all_made && progress_until(Clock::now() + patience, quiet);
+  const bool all_made = progress_until(Clock::now() + patience, quiet);
   const auto who = std::find_if(peers_.begin(), peers_.end(), unmade);
   if (all_made && !broken && who == peers_.end()) return;
   if (flush != nullptr) ucp_request_free(flush);
