@@ -25,6 +25,8 @@ bool Request::test() {
   return true;
 }
 
+std::uint64_t Request::moves() const noexcept { return operation_ == nullptr ? 0 : operation_->queue.moves(); }
+
 void Request::wait() {
   if (operation_ == nullptr) return;
   exec::Operation& op = *std::exchange(operation_, nullptr);

@@ -134,7 +134,8 @@ void Fiber::cancel() {
 bool Fiber::busy() const noexcept { return impl_->busy; }
 std::exception_ptr Fiber::take_error() { return std::exchange(impl_->error, nullptr); }
 
-void Fiber::suspend() {
+void Fiber::suspend(bool anew) {
+  waits_ += anew ? 1 : 0;
   const auto ends = [this] { return impl_->quit || impl_->cancelled; };
   if (ends()) throw Abandoned{};
   impl_->leave();

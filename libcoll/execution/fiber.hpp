@@ -3,6 +3,7 @@
 // waits suspend instead of spinning. Boost.Context switches stacks without a system call.
 #pragma once
 
+#include <cstdint>
 #include <exception>
 #include <functional>
 #include <memory>
@@ -29,18 +30,21 @@ class Fiber {
   // What the last work threw, once: rethrow it or keep it.
   std::exception_ptr take_error();
 
-  // Inside work: back to start() or resume().
-  void suspend();
+  // Inside work: back to start() or resume(). `anew`: for something that was not waited for before.
+  void suspend(bool anew = true);
+  // How often work was suspended anew: if that changes, work has moved.
+  std::uint64_t waits() const noexcept { return waits_; }
 
  private:
   struct Impl;
   std::unique_ptr<Impl> impl_;
+  std::uint64_t waits_ = 0;
 };
 
 // Runs blocking work of a group of ranks in the fiber: its waits suspend.
 template <class Group, class Work>
 void run_suspendable(Group& group, Fiber& fiber, Work work) {
-  group.set_suspender({[](void* f) { static_cast<Fiber*>(f)->suspend(); }, &fiber});
+  group.set_suspender({[](void* f, bool anew) { static_cast<Fiber*>(f)->suspend(anew); }, &fiber});
   struct Restore {
     Group& g;
     ~Restore() { g.set_suspender({}); }

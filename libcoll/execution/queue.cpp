@@ -160,6 +160,7 @@ bool Queue::listen(const Run& run) {
 
 // `natives_free`: no operation before this one has native steps left; so for those behind it afterwards.
 bool Queue::advance(Operation& op, bool& natives_free) {
+  const std::uint64_t waits = fiber_ ? fiber_->waits() : 0;
   try {
     switch (op.stage.load(std::memory_order_relaxed)) {
       case Stage::queued:
@@ -199,7 +200,7 @@ bool Queue::advance(Operation& op, bool& natives_free) {
       default: return false;
     }
     natives_free = false;
-    if (fiber_->busy()) return false;
+    if (fiber_->busy()) return fiber_->waits() != waits;
     const std::exception_ptr error = fiber_->take_error();
     end(op, error);
     if (error != nullptr && group_.broken()) end_rest(error);
@@ -219,6 +220,7 @@ bool Queue::advance() {
     return done;
   });
   if (!skips_.empty()) skip_natives();
+  if (any) moves_.fetch_add(1, std::memory_order_relaxed);
   return any;
 }
 

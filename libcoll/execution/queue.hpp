@@ -131,6 +131,8 @@ class Queue {
   int find_refusal();
   xport::shm::Group::Refusal last_refusal();
   std::uint32_t sequence() const { return sequence_; }
+  // Grows whenever something that was started has moved; any thread may ask.
+  std::uint64_t moves() const { return moves_.load(std::memory_order_relaxed); }
 
  private:
   static constexpr unsigned patience = 64;  // looks in vain before the reason is looked for
@@ -203,6 +205,7 @@ class Queue {
   const std::vector<xport::shm::Group*> groups_;
   const std::uint64_t communicator_;
   std::uint32_t sequence_ = 0;
+  std::atomic<std::uint64_t> moves_{0};
   bool abandoned_ = false;             // the messenger was told of an operation
   std::mutex mutex_;
   std::vector<Operation*> pending_;    // in program order

@@ -182,8 +182,9 @@ Args Run::args_of(std::uint32_t step) const {
 
 bool Run::run_natives(Fiber& fiber) {
   if (native_running_) {
+    const std::uint64_t before = fiber.waits();
     if (fiber.busy()) fiber.resume();
-    if (fiber.busy()) return false;
+    if (fiber.busy()) return fiber.waits() != before;
     native_running_ = false;
     if (const auto error = fiber.take_error()) std::rethrow_exception(error);
     complete(natives_[next_native_++]);

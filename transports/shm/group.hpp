@@ -111,7 +111,7 @@ class Group {
   int spins() const { return spins_; }
   // Operations that must not block: while a function is set, waits call it over and over (it goes away
   // and comes back) instead of spinning, yielding and sleeping.
-  struct Suspender { void (*function)(void*) = nullptr; void* context = nullptr; };
+  struct Suspender { void (*function)(void*, bool anew) = nullptr; void* context = nullptr; };
   void set_suspender(Suspender s);
   // Called now and then by a wait that takes long; what it throws ends the operation.
   using Hook = Host::Hook;

@@ -66,7 +66,7 @@ void Group::wait_suspended(const std::function<bool()>& ready, int r) {
   Clock::time_point last{};
   double waited_us = 0, checked_us = 0;
   for (unsigned i = 0; !ready(); ++i) {
-    suspender_.function(suspender_.context);
+    suspender_.function(suspender_.context, i == 0);
     if ((i + 1) % looks_per_clock != 0) continue;
     const Clock::time_point now = Clock::now();
     if (i >= looks_per_clock) waited_us += std::min(std::chrono::duration<double, std::micro>(now - last).count(), longest_gap_us);

@@ -132,7 +132,9 @@ bool Lane::round(std::vector<WorkPtr>& over) {
   std::erase_if(running_, take_out);
   std::erase_if(messages_, take_out);
   note_failures(over);
-  return started || !over.empty();
+  const std::uint64_t before = moves_;
+  if (!running_.empty()) moves_ = running_.front()->moves();
+  return started || !over.empty() || moves_ != before;
 }
 
 void Lane::note_failures(const std::vector<WorkPtr>& over) {

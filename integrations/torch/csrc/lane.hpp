@@ -67,6 +67,7 @@ class Lane : public std::enable_shared_from_this<Lane> {
   std::string abort_why_;
   std::mutex mutex_;                // of the communicator and these
   std::deque<WorkPtr> running_, messages_;
+  std::uint64_t moves_ = 0;         // of those that run, as of the last round
 };
 
 // How a loop in which nothing happens passes its time: polls, yields, then sleeps a little longer each time.

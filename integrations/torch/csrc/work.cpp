@@ -114,6 +114,12 @@ bool CollWork::move_on() {
   return over;
 }
 
+std::uint64_t CollWork::moves() const {
+  for (const Request& r : requests_.calls)
+    if (r) return r.moves();
+  return 0;
+}
+
 void CollWork::complete() {
   requests_ = {};
   if (!error_ && task_.conclude) {

@@ -64,6 +64,7 @@ class CollWork : public c10d::Work {
   // -- By whoever holds the lane.
   void start(Comm&);
   bool move_on();   // true: over; then once, without the lane:
+  std::uint64_t moves() const;
   void complete();
   void note_error() noexcept;
   // One look at something under way: whether it is over.

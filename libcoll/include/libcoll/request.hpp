@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <utility>
 
@@ -32,6 +33,9 @@ class LIBCOLL_API Request {
   // Whether it is done; moves things on. Throws, once, the Error that the collective ended with.
   bool test();
   void wait();
+  // For those who look at many things by turns and sleep in between: grows whenever something that was started on the
+  // communicator has moved in a test or wait, so that more may be to do. 0 once it is done.
+  std::uint64_t moves() const noexcept;
   explicit operator bool() const noexcept { return operation_ != nullptr; }  // not waited for yet
 
  protected:
