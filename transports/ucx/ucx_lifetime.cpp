@@ -206,8 +206,12 @@ void UcxMessenger::close_worker() {
   for (Peer& p : peers_)
     if (!unmade(p)) close_endpoint(p);
   progress_until(Clock::now() + patience, [&] { return closings_done() && in_flight_ == nullptr; });
+  // While there is a worker to give UCX's memory back to.
+  const auto drop_arrived = [&] { table_.extract([](const Entry&) { return true; }, [&](Entry* e) { drop(e); }); };
+  drop_arrived();
   // No progress after the last look: it may bring the next peer.
   const bool all_made = progress_until(Clock::now() + patience, quiet);
+  drop_arrived();
   const auto who = std::find_if(peers_.begin(), peers_.end(), unmade);
   if (all_made && !broken && who == peers_.end()) return;
   if (flush != nullptr) ucp_request_free(flush);
@@ -242,7 +246,6 @@ UcxMessenger::~UcxMessenger() {
     in_flight_ = e->right;
     finish(e, fmt::format("the transfer with rank {} was pending when its messenger closed", e->peer));
   }
-  table_.extract([](const Entry&) { return true; }, [&](Entry* e) { drop(e); });
 }
 
 namespace {
