@@ -2,7 +2,8 @@
 """libcoll beside Gloo: collectives of torch.distributed on CPU tensors, both backends in the same processes, by turns.
 
     compare.py [--ranks N] [--repetitions R] [--max BYTES] [--collectives a,b] [--dtypes float32,bfloat16] [--json F] [--plot F]
-    torchrun ... compare.py ...    (then the ranks are torchrun's)
+    torchrun ... compare.py ...    (then the ranks are torchrun's; so with RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT set, and under
+                                    tests/support/hosts/hosts.py)
 
 Per cell: the median over the repetitions of the ratio Gloo's time / libcoll's, each repetition timing first the one, then the
 other. Times depend on the machine; ratios of one run compare. Ends with geometric means and the worst cell of each collective.
@@ -33,6 +34,7 @@ def parse():
     p.add_argument("--step", type=int, default=4, help="factor from size to size")
     p.add_argument("--json", help="file for the cells")
     p.add_argument("--plot", help="file for a plot (matplotlib)")
+    p.add_argument("--show", metavar="JSON", help="print and plot the cells of such a file; measures nothing")
     return p.parse_args()
 
 
@@ -103,13 +105,13 @@ def body(rank, args, store):
                     print(f"{collective:15} {dtype_name:9} {size:9} B   libcoll {c['libcoll_us']:10.1f} us   gloo {c['gloo_us']:10.1f} us   ratio {c['ratio']:6.2f}", flush=True)
                 size *= args.step
     if int(os.environ.get("RANK", rank)) == 0:
-        report(args, cells)
+        report(args, cells, dist.get_world_size())
     dist.barrier()
     dist.destroy_process_group()
 
 
-def report(args, cells):
-    print(f"\nGloo's time / libcoll's, {dist.get_world_size()} ranks, median of {args.repetitions}:")
+def report(args, cells, ranks):
+    print(f"\nGloo's time / libcoll's, {ranks} ranks, median of {args.repetitions}:")
     for collective in args.collectives.split(","):
         for dtype in args.dtypes.split(","):
             mine = [c for c in cells if c["collective"] == collective and c["dtype"] == dtype]
@@ -118,12 +120,12 @@ def report(args, cells):
             print(f"  {collective:15} {dtype:9} geometric mean {mean:6.2f}   worst {worst['ratio']:6.2f} at {worst['bytes']} B")
     if args.json:
         with open(args.json, "w") as f:
-            json.dump({"ranks": dist.get_world_size(), "repetitions": args.repetitions, "cells": cells}, f, indent=1)
+            json.dump({"ranks": ranks, "repetitions": args.repetitions, "cells": cells}, f, indent=1)
     if args.plot:
-        plot(args, cells)
+        plot(args, cells, ranks)
 
 
-def plot(args, cells):
+def plot(args, cells, ranks):
     import matplotlib
 
     matplotlib.use("Agg")
@@ -138,7 +140,7 @@ def plot(args, cells):
         axis.axhline(1, color="black", linewidth=0.8)
         axis.set_xscale("log", base=2)
         axis.set_yscale("log", base=2)
-        axis.set_title(f"{dtype}, {dist.get_world_size()} ranks")
+        axis.set_title(f"{dtype}, {ranks} ranks")
         axis.set_xlabel("bytes")
         axis.grid(alpha=0.3)
     axes[0][0].set_ylabel("Gloo's time / libcoll's")
@@ -149,6 +151,15 @@ def plot(args, cells):
 
 def main():
     args = parse()
+    for ours, theirs in (("RANK", "LIBCOLL_RANK"), ("WORLD_SIZE", "LIBCOLL_SIZE")):  # of tests/support/hosts
+        if theirs in os.environ:
+            os.environ.setdefault(ours, os.environ[theirs])
+    if args.show:
+        with open(args.show) as f:
+            shown = json.load(f)
+        args.json, args.repetitions = None, shown["repetitions"]
+        report(args, shown["cells"], shown["ranks"])
+        return
     if "RANK" in os.environ:
         body(int(os.environ["RANK"]), args, None)
         return
