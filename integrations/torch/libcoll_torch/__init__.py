@@ -30,25 +30,18 @@ NAME = "libcoll"
 
 def _create(options, pg_options):
     """What init_process_group and new_group call on every rank of the group."""
-    timeout = options.timeout
     if pg_options is not None:
-        given = getattr(pg_options, "_timeout", None)
-        if given is None:
-            raise TypeError(f"libcoll: pg_options is a {type(pg_options).__name__}; Backend.Options of torch.distributed is what it may be")
+        raise TypeError(f"libcoll: pg_options is a {type(pg_options).__name__}; this backend has none (a timeout goes to timeout=)")
+    timeout = options.timeout
     if not isinstance(timeout, datetime.timedelta):
         timeout = datetime.timedelta(seconds=timeout)
     ranks = list(options.global_ranks_in_group) or list(range(options.group_size))
     return _C.create(options.store, options.group_rank, options.group_size, timeout, options.group_id or "", ranks)
 
 
-def _devices():
-    return ["cpu"]
-
-
 def _register():
     if NAME.upper() not in dist.Backend._plugins:
-        dist.Backend.register_backend(NAME, _create, extended_api=True, devices=_devices())
-        # Who asks torch for the default of a device keeps what he has had before this package was imported.
+        dist.Backend.register_backend(NAME, _create, extended_api=True, devices=["cpu"])
         atexit.register(_C.stop)
 
 
