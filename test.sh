@@ -18,7 +18,7 @@ step() { printf '\n== %s\n' "$*"; }
 
 build() {  # preset [targets...]
   local preset=$1; shift
-  cmake --preset "$preset" >/dev/null
+  cmake --preset "$preset" -DLIBCOLL_BUILD_TORCH=OFF >/dev/null  # test_torch turns it on, for a Python that it has found
   if [ $# -gt 0 ]; then cmake --build --preset "$preset" -j "$jobs" --target "$@" | tail -n 1
   else cmake --build --preset "$preset" -j "$jobs" | tail -n 1; fi
 }
@@ -66,8 +66,13 @@ find_torch_python() {  # prints a path, or nothing and why on stderr
   local wanted=2.13 packages="torch==2.13.0 numpy pytest expecttest scikit-learn matplotlib psutil"
   local has="import torch, numpy, pytest, expecttest, sklearn, matplotlib; assert torch.__version__.startswith('$wanted.')"
   local python
-  for python in "${LIBCOLL_TORCH_PYTHON:-}" python3 "$PWD/build/torch-venv/bin/python"; do
-    [ -n "$python" ] && "$python" -W ignore -c "$has" 2>/dev/null && { command -v "$python"; return; }
+  if [ -n "${LIBCOLL_TORCH_PYTHON:-}" ]; then
+    "$LIBCOLL_TORCH_PYTHON" -W ignore -c "$has" >&2 || { echo "test.sh: LIBCOLL_TORCH_PYTHON=$LIBCOLL_TORCH_PYTHON has not: $packages" >&2; exit 1; }
+    command -v "$LIBCOLL_TORCH_PYTHON"
+    return
+  fi
+  for python in python3 "$PWD/build/torch-venv/bin/python"; do
+    "$python" -W ignore -c "$has" 2>/dev/null && { command -v "$python"; return; }
   done
   python3 -m venv build/torch-venv >&2 && build/torch-venv/bin/pip install --quiet --disable-pip-version-check $packages >&2 || return 0
   "$PWD/build/torch-venv/bin/python" -W ignore -c "$has" >&2 && echo "$PWD/build/torch-venv/bin/python"
@@ -76,7 +81,7 @@ find_torch_python() {  # prints a path, or nothing and why on stderr
 test_torch() {  # part | all
   step "PyTorch backend"
   local python
-  python=$(find_torch_python) || true
+  python=$(find_torch_python)
   if [ -z "$python" ]; then
     echo "SKIPPED: PyTorch backend: no Python here has torch 2.13 and what its tests need, and pip cannot install it"
     return

@@ -48,6 +48,9 @@ def main():
         count = collections.Counter(word for word, _ in ours.values())
         print(f"{size} ranks: libcoll passed {count['passed']}, skipped {count['skipped']}, failed {count['failed']};",
               f"Gloo passed {sum(word == 'passed' for word, _ in gloo.values())}", flush=True)
+        if not count["passed"]:
+            bad += 1
+            print("  nothing ran: do the names of --tests exist?")
         for name, (word, _) in gloo.items():
             mine, reason = ours.get(name, ["not run", ""])
             if word != "passed" or mine == "passed":

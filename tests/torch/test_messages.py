@@ -112,7 +112,7 @@ def test_messages_and_collectives_do_not_order_each_other():
 def mistakes(rank, ranks):
     group = dist.new_group(timeout=datetime.timedelta(seconds=1))
     if rank == 0:
-        with pytest.raises(dist.DistBackendError, match="1") as e:
+        with pytest.raises(dist.DistBackendError, match="rank 1") as e:
             dist.recv(torch.empty(1), 1, group=group)
         assert "Timed out" in str(e.value)
         dist.send(torch.ones(3), 1, group=group)
@@ -144,3 +144,21 @@ def monitored(rank, ranks):
 
 def test_monitored_barrier():
     run(monitored, 4)
+
+
+def late_for_the_first(rank, ranks):
+    """Who comes late for one barrier has not come to the next."""
+    group = dist.new_group()
+    second = datetime.timedelta(seconds=1)
+    if rank == 1:
+        time.sleep(1.5)
+        with pytest.raises(RuntimeError, match="Rank 1 successfully reached monitoredBarrier"):
+            group.monitored_barrier(second)
+        return
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="Rank 1 failed to pass monitoredBarrier"):
+            group.monitored_barrier(datetime.timedelta(seconds=1.2))
+
+
+def test_a_late_rank_does_not_count_for_the_next_barrier():
+    run(late_for_the_first, 2)

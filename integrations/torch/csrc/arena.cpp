@@ -12,6 +12,7 @@
 #include <c10/core/Allocator.h>
 #include <c10/core/CPUAllocator.h>
 #include <c10/util/Exception.h>
+#include <c10/util/safe_numerics.h>
 
 #include "driver.hpp"
 #include "lane.hpp"
@@ -25,13 +26,9 @@ void free_buffer(void* context) {
   if (!Driver::in_child_of_fork()) delete buffer;
 }
 
-// Null if there is no room.
+// Throws libcoll's Error, for lack of room too.
 std::unique_ptr<Buffer> allocate(Lane& lane, std::size_t bytes) {
-  try {
-    return std::make_unique<Buffer>(lane.with_comm([bytes](Comm& c) { return c.allocate(bytes); }));
-  } catch (const Error&) {
-    return nullptr;
-  }
+  return std::make_unique<Buffer>(lane.with_comm([bytes](Comm& c) { return c.allocate(bytes); }));
 }
 
 // Kernels of torch allocate and free scratch memory by its address alone (raw_allocate: gelu's). So all that comes from here has one
@@ -76,9 +73,17 @@ class ArenaAllocator final : public c10::Allocator {
       const std::lock_guard lock(mutex_);
       lane = lane_;
     }
-    if (!lane || lane->closed() || !by_address_) return nullptr;
-    auto buffer = torch_door::allocate(*lane, bytes);
-    if (!buffer) return nullptr;
+    if (!lane || !by_address_) return nullptr;
+    if (lane->closed()) {
+      serve(nullptr, 0);  // the group may go
+      return nullptr;
+    }
+    std::unique_ptr<Buffer> buffer;
+    try {
+      buffer = torch_door::allocate(*lane, bytes);
+    } catch (const Error&) {
+      return nullptr;
+    }
     const auto data = reinterpret_cast<std::uintptr_t>(buffer->data());
     const std::lock_guard lock(mutex_);
     if (data < lowest_.load(std::memory_order_relaxed)) lowest_.store(data, std::memory_order_relaxed);
@@ -113,11 +118,18 @@ class ArenaAllocator final : public c10::Allocator {
 }  // namespace
 
 at::Tensor arena_tensor(Lane& lane, at::IntArrayRef sizes, const at::TensorOptions& options) {
-  const auto elements = c10::multiply_integers(sizes);
-  const std::size_t bytes = static_cast<std::size_t>(elements) * options.dtype().itemsize();
+  std::uint64_t bytes = options.dtype().itemsize();
+  for (const std::int64_t n : sizes) {
+    TORCH_CHECK_VALUE(n >= 0, "libcoll: empty: a size is ", n);
+    TORCH_CHECK_VALUE(!c10::mul_overflows(bytes, static_cast<std::uint64_t>(n), &bytes), "libcoll: empty: sizes ", sizes, " are too large");
+  }
   if (bytes == 0) return at::empty(sizes, options);
-  Buffer* const buffer = allocate(lane, bytes).release();
-  TORCH_CHECK(buffer != nullptr, "libcoll: there is no room for ", bytes, " bytes in the arena (LIBCOLL_ARENA_BYTES)");
+  Buffer* buffer = nullptr;
+  try {
+    buffer = allocate(lane, bytes).release();
+  } catch (const Error& e) {
+    rethrow_for_torch(e);
+  }
   return at::from_blob(buffer->data(), sizes, [buffer](void*) { free_buffer(buffer); }, options.requires_grad(std::nullopt)).set_requires_grad(options.requires_grad());
 }
 

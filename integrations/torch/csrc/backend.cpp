@@ -12,6 +12,7 @@ namespace libcoll::torch_door {
 namespace {
 
 std::shared_ptr<Lane> join_group(const c10::intrusive_ptr<c10d::Store>& store, int rank, int size, std::chrono::milliseconds timeout) {
+  Lane::require_own();
   Meeting meeting(store, rank, size, timeout);
   try {
     auto lane = std::make_shared<Lane>(join(meeting, rank, size));
@@ -37,15 +38,12 @@ ProcessGroupLibcoll::~ProcessGroupLibcoll() {
 }
 
 ProcessGroupLibcoll::Ptr ProcessGroupLibcoll::submit(Task&& task, bool async) {
-  if (Driver::in_child_of_fork())
-    C10_THROW_ERROR(DistBackendError, c10::str("libcoll: rank ", rank_, ": ", task.title, ": this process was forked after the group was made; ",
-                                               "start workers with spawn, or make the group in them"));
   auto timeout = task.timeout;
   if (timeout.count() <= 0) timeout = timeout_.load();
   bool batched = false;
   {
     const std::lock_guard lock(mutex_);
-    batched = batch_.has_value();
+    batched = batch_.has_value() && batch_owner_ == std::this_thread::get_id();
   }
   // Ranks that send and receive do not call alike; collectives do.
   const std::uint64_t sequence = task.message ? sequence_.load() : sequence_.fetch_add(1) + 1;
@@ -60,8 +58,8 @@ ProcessGroupLibcoll::Ptr ProcessGroupLibcoll::submit(Task&& task, bool async) {
 
 void ProcessGroupLibcoll::startCoalescing() {
   const std::lock_guard lock(mutex_);
-  TORCH_CHECK(!batch_, "libcoll: startCoalescing: the last batch was not ended");
-  batch_.emplace();
+  batch_.emplace();  // one that was not ended was left by an exception
+  batch_owner_ = std::this_thread::get_id();
 }
 
 ProcessGroupLibcoll::Ptr ProcessGroupLibcoll::endCoalescing() {
@@ -78,7 +76,7 @@ c10::intrusive_ptr<c10d::Backend> ProcessGroupLibcoll::split(const c10::intrusiv
   if (mine == ranks.end()) return nullptr;
   auto options = c10::make_intrusive<Options>(backend_name, given ? given->timeout : timeout_.load());
   if (given) options->group_name = given->group_name, options->group_desc = given->group_desc, options->global_ranks_in_group = given->global_ranks_in_group;
-  // One store serves all parts, so the parts tell their keys apart by their lowest ranks.
+  // One store serves all parts, so the parts tell their keys apart by their first ranks.
   auto part = c10::make_intrusive<c10d::PrefixStore>(c10::str("split/", options->group_name, "/", ranks.front()), store);
   return c10::make_intrusive<ProcessGroupLibcoll>(part, static_cast<int>(mine - ranks.begin()), static_cast<int>(ranks.size()), std::move(options));
 }

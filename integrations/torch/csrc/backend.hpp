@@ -9,6 +9,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <torch/csrc/distributed/c10d/Backend.hpp>
@@ -72,6 +73,7 @@ class ProcessGroupLibcoll : public c10d::Backend {
   void abort() override;
   void shutdown() override;
   c10d::ErrorType getError() override;
+  void enableCollectivesTiming() override {}  // Work::getDuration always knows
 
   bool supportsTensorAlloc(c10::DeviceIndex) override { return true; }
   at::Tensor allocateTensor(long size, at::TensorOptions options = {}) override;
@@ -94,6 +96,8 @@ class ProcessGroupLibcoll : public c10d::Backend {
   std::atomic<std::uint64_t> sequence_{0};
   std::mutex mutex_;  // of the batch
   std::optional<std::vector<Ptr>> batch_;
+  std::thread::id batch_owner_;                 // other threads' calls are no part of it
+  std::atomic<int> monitored_barriers_{0};
 };
 
 }  // namespace libcoll::torch_door

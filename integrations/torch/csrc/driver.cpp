@@ -9,6 +9,7 @@
 
 #include <c10/util/Logging.h>
 
+#include "callbacks.hpp"
 #include "lane.hpp"
 
 namespace libcoll::torch_door {
@@ -28,7 +29,7 @@ Driver::Driver() { pthread_atfork(nullptr, nullptr, [] { forked.store(true); });
 bool Driver::in_child_of_fork() { return forked.load(std::memory_order_relaxed); }
 
 void Driver::enroll(const std::shared_ptr<Lane>& lane) {
-  if (lane->enrolled.exchange(true)) return;
+  if (in_child_of_fork() || lane->enrolled.exchange(true)) return;
   const std::lock_guard lock(mutex_);
   if (quit_) return;
   lanes_.push_back(lane);
@@ -37,9 +38,11 @@ void Driver::enroll(const std::shared_ptr<Lane>& lane) {
 }
 
 void Driver::retire(Comm&& comm) {
-  const std::lock_guard lock(mutex_);
+  const bool inherited = in_child_of_fork();  // its mutex may be locked for ever
+  std::unique_lock lock(mutex_, std::defer_lock);
+  if (!inherited) lock.lock();
   // At the very end, or in a child: the process goes, and its memory with it.
-  if (quit_ || in_child_of_fork()) {
+  if (inherited || quit_) {
     new Comm(std::move(comm));
     return;
   }
@@ -65,6 +68,7 @@ void Driver::stop() {
   bell_.notify_one();
   lock.unlock();
   if (thread_.joinable()) thread_.join();
+  Callbacks::instance().stop();
 }
 
 // With mutex_. Closing never waits and takes microseconds.
@@ -92,20 +96,22 @@ void Driver::body() {
   while (!quit_) {
     if (!retired_.empty()) look = close_retired() ? shortest_look : std::min<std::chrono::milliseconds>(2 * look, longest_look);
     if (lanes_.empty()) {
+      pause = Pause(0);
       if (retired_.empty()) bell_.wait(lock);
       else bell_.wait_for(lock, look);
       continue;
     }
     now = lanes_;
     lock.unlock();
-    bool progressed = false, waited_for = false;
+    bool progressed = false, all_waited_for = true;
     for (const auto& lane : now) {
-      if (lane->has_waiters()) waited_for = true;
-      else progressed |= lane->drive();
+      if (lane->has_waiters()) continue;  // they move it on, and ring when they leave
+      all_waited_for = false;
+      progressed |= lane->drive();
     }
-    if (!waited_for || progressed) pause.rest(progressed);
+    if (!all_waited_for) pause.rest(progressed);
     lock.lock();
-    if (waited_for && !progressed && !quit_) bell_.wait_for(lock, 1ms);  // they move it on, and ring
+    if (all_waited_for && !quit_) bell_.wait_for(lock, 1ms);
     std::erase_if(lanes_, [&now](std::shared_ptr<Lane>& lane) {
       if (!lane->empty()) return false;
       lane->enrolled.store(false);

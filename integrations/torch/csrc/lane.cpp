@@ -22,9 +22,12 @@ void Pause::rest(bool progressed) {
     naps_ = 0;
     return;
   }
-  if (++rounds_ <= polls_) return;
+  if (rounds_ < polls_) {
+    ++rounds_;
+    return;
+  }
   const auto now = std::chrono::steady_clock::now();
-  if (rounds_ == polls_ + 1) since_ = now;
+  if (rounds_ == polls_) since_ = now, ++rounds_;
   if (now - since_ < yielding) {
     sched_yield();
     return;
@@ -41,16 +44,20 @@ Lane::~Lane() {
   if (membership_.own) Driver::instance().retire(std::move(membership_.own));
 }
 
+void Lane::require_own() {
+  if (Driver::in_child_of_fork())
+    C10_THROW_ERROR(DistBackendError, "libcoll: this process was forked from one that uses libcoll, and has no groups: start workers with spawn");
+}
+
 void Lane::submit(const WorkPtr& work, bool wait) {
+  require_own();
   if (closed()) C10_THROW_ERROR(DistBackendError, c10::str("libcoll: ", work->task_.title, ": this group was shut down"));
   unfinished_.fetch_add(1, std::memory_order_acq_rel);
-  if (wait) waiters_.fetch_add(1, std::memory_order_relaxed);  // before the driver can see it
   {
     const std::lock_guard lock(inbox_mutex_);
     (work->task_.message ? message_inbox_ : inbox_).push_back(work);
   }
   if (wait) {
-    waiters_.fetch_sub(1, std::memory_order_relaxed);
     wait_for(*work, {});
     return;
   }
@@ -59,6 +66,7 @@ void Lane::submit(const WorkPtr& work, bool wait) {
 }
 
 bool Lane::wait_for(CollWork& work, std::chrono::milliseconds limit) {
+  require_own();
   using Clock = std::chrono::steady_clock;
   const auto begin = Clock::now();
   waiters_.fetch_add(1, std::memory_order_relaxed);
@@ -143,8 +151,8 @@ void Lane::note_failures(const std::vector<WorkPtr>& over) {
     try {
       std::rethrow_exception(w->error_);
     } catch (const Error& e) {
-      const bool goes_on = e.code() == Errc::invalid_argument || e.code() == Errc::mismatch || e.code() == Errc::unsupported ||
-                           (e.code() == Errc::timeout && w->task_.message);
+      const bool harmless = e.code() == Errc::invalid_argument || e.code() == Errc::mismatch || e.code() == Errc::unsupported;
+      const bool goes_on = w->task_.message ? e.code() != Errc::peer_lost && e.code() != Errc::closed : harmless;
       Errc none = Errc::ok;
       if (!goes_on) failure_.compare_exchange_strong(none, e.code());
     } catch (...) {
@@ -153,6 +161,7 @@ void Lane::note_failures(const std::vector<WorkPtr>& over) {
 }
 
 void Lane::abort(const std::string& why) {
+  require_own();
   {
     const std::lock_guard lock(inbox_mutex_);
     abort_why_ = why;

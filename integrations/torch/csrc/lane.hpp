@@ -42,9 +42,12 @@ class Lane : public std::enable_shared_from_this<Lane> {
   // Runs f(Comm&) with the lane held: nobody else uses the communicator.
   template <class F>
   auto with_comm(F&& f) {
+    require_own();
     const std::lock_guard lock(mutex_);
     return f(comm());
   }
+  // Throws in a child of fork: everything here is its parent's.
+  static void require_own();
   std::atomic<bool> enrolled{false};  // the driver has it in its list
 
  private:
@@ -77,8 +80,7 @@ class Pause {
   void rest(bool progressed);
 
  private:
-  const int polls_;
-  int rounds_ = 0, naps_ = 0;
+  int polls_, rounds_ = 0, naps_ = 0;
   std::chrono::steady_clock::time_point since_{};
 };
 

@@ -19,7 +19,6 @@ class Meeting {
   void allgather(const void* send, void* recv, std::size_t bytes);
   // After the last round; not collective.
   void end();
-  int rounds() const { return round_; }
 
  private:
   std::string key(int round, int rank) const;

@@ -14,8 +14,8 @@ using Ptr = ProcessGroupLibcoll::Ptr;
 using std::chrono::milliseconds;
 
 namespace {
-// Of the monitored barrier's own messages.
-constexpr int arrival_tag = std::numeric_limits<int>::max(), release_tag = arrival_tag - 1;
+// Of the monitored barrier's own messages. Each call has tags of its own: who comes late for one is not taken for another's arrival.
+constexpr int highest_tag = std::numeric_limits<int>::max(), barriers = 1 << 20;
 }  // namespace
 
 Ptr ProcessGroupLibcoll::send_message(const at::Tensor& t, int dest, int tag, milliseconds timeout) {
@@ -60,6 +60,8 @@ Ptr ProcessGroupLibcoll::recvAnysource(Tensors& tensors, int tag) {
 void ProcessGroupLibcoll::monitoredBarrier(const c10d::BarrierOptions& o, bool wait_all_ranks) {
   using Clock = std::chrono::steady_clock;
   const auto timeout = o.timeout == c10d::kUnsetTimeout ? timeout_.load() : o.timeout;
+  if (timeout.count() <= 0) C10_THROW_ERROR(DistBackendError, c10::str("[Rank ", rank_, "]: Rank ", rank_, " timed out in monitoredBarrier after ", timeout.count(), " ms."));
+  const int arrival_tag = highest_tag - 2 * (monitored_barriers_.fetch_add(1) % barriers), release_tag = arrival_tag - 1;
   const at::Tensor token = at::zeros({1}, at::kByte);
   if (rank_ != 0) {
     try {
@@ -72,16 +74,17 @@ void ProcessGroupLibcoll::monitoredBarrier(const c10d::BarrierOptions& o, bool w
     return;
   }
   const auto deadline = Clock::now() + timeout;
-  if (timeout.count() <= 0) C10_THROW_ERROR(DistBackendError, c10::str("[Rank 0]: Rank 0 timed out in monitoredBarrier after ", timeout.count(), " ms."));
   std::vector<Ptr> arrivals;
   for (int r = 1; r < size_; ++r) arrivals.push_back(receive_message(at::empty({1}, at::kByte), r, arrival_tag, timeout));
   std::vector<int> missing;
+  std::string last;
   for (int r = 1; r < size_; ++r) {
     const auto left = std::chrono::duration_cast<milliseconds>(deadline - Clock::now());
     try {
       arrivals[static_cast<std::size_t>(r - 1)]->wait(std::max(left, milliseconds(1)));
-    } catch (const std::exception&) {
+    } catch (const std::exception& e) {
       missing.push_back(r);
+      last = e.what();
       if (!wait_all_ranks) break;
     }
   }
@@ -93,7 +96,7 @@ void ProcessGroupLibcoll::monitoredBarrier(const c10d::BarrierOptions& o, bool w
   }
   std::string names;
   for (const int r : missing) names += c10::str(names.empty() ? "" : ", ", r);
-  C10_THROW_ERROR(DistBackendError, c10::str("[Rank 0]: Rank", wait_all_ranks ? "s " : " ", names, " failed to pass monitoredBarrier in ", timeout.count(), " ms"));
+  C10_THROW_ERROR(DistBackendError, c10::str("[Rank 0]: Rank", wait_all_ranks ? "s " : " ", names, " failed to pass monitoredBarrier in ", timeout.count(), " ms: ", last));
 }
 
 }  // namespace libcoll::torch_door

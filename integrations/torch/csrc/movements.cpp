@@ -47,9 +47,9 @@ void ProcessGroupLibcoll::add_allgather_list(Task& task, const Tensors& outs, co
   const at::Tensor& place = outs[static_cast<std::size_t>(rank_)];
   TORCH_CHECK_VALUE(place.numel() == in.numel(), "libcoll: rank ", rank_, " of ", size_, ": allgather: the input has ", in.numel(),
                     " elements, its place in the output list ", place.numel());
-  const at::Tensor from = flat(in);
   auto to = std::make_shared<Blocks>(Blocks::of(outs, Use::write));
   to->pack(Use::write);
+  const at::Tensor from = apart_from(flat(in), to->base, to->span(), to->base + to->displs[static_cast<std::size_t>(rank_)]);
   task.inputs.push_back(in);
   task.outputs.insert(task.outputs.end(), outs.begin(), outs.end());
   task.issue = [before = std::move(task.issue), from, to](Comm& c, Requests& q, const CallOptions& o) {
@@ -78,17 +78,13 @@ void ProcessGroupLibcoll::add_allgather(Task& task, const at::Tensor& out, const
   TORCH_CHECK_VALUE(out.numel() == in.numel() * size_, "libcoll: rank ", rank_, " of ", size_, ": allgather: the output has ", out.numel(),
                     " elements; with an input of ", in.numel(), " it has to have ", in.numel() * size_);
   const at::Tensor to = flat_target(out);
-  at::Tensor from = flat(in);
-  auto* base = static_cast<std::byte*>(to.data_ptr());
-  // FSDP gathers from its own place in the output. What overlaps in another way is set aside.
-  const bool at_home = from.data_ptr() == base + rank_ * bytes_of(from) && from.numel() != 0;
-  const auto* begin = static_cast<const std::byte*>(from.data_ptr());
-  if (!at_home && begin < base + bytes_of(to) && base < begin + bytes_of(from)) from = from.clone();
+  // FSDP gathers from its own place in the output, which libcoll knows for one.
+  const at::Tensor from = apart_from(flat(in), to.data_ptr(), bytes_of(to), static_cast<std::byte*>(to.data_ptr()) + rank_ * bytes_of(in));
   task.inputs.push_back(in);
   task.outputs.push_back(out);
-  task.issue = [before = std::move(task.issue), from, to, at_home](Comm& c, Requests& q, const CallOptions& o) {
+  task.issue = [before = std::move(task.issue), from, to](Comm& c, Requests& q, const CallOptions& o) {
     if (before) before(c, q, o);
-    q.push_back(c.iallgather(at_home ? static_cast<const void*>(in_place) : from.data_ptr(), to.data_ptr(), bytes_of(from), DType::byte, o));
+    q.push_back(c.iallgather(from.data_ptr(), to.data_ptr(), bytes_of(from), DType::byte, o));
   };
   if (!to.is_same(out))
     task.conclude = [before = std::move(task.conclude), to, out]() mutable {
@@ -132,7 +128,7 @@ Ptr ProcessGroupLibcoll::gather(TensorLists& outs, Tensors& ins, const c10d::Gat
   require_root("gather", o.rootRank);
   require_dense_cpu("gather", "input", ins[0]);
   const int root = static_cast<int>(o.rootRank);
-  const at::Tensor from = flat(ins[0]);
+  at::Tensor from = flat(ins[0]);
   Task task{.type = c10d::OpType::GATHER, .title = "libcoll:gather", .inputs = ins, .timeout = o.timeout};
   if (root != rank_) {
     TORCH_CHECK_VALUE(outs.empty() || (outs.size() == 1 && outs[0].empty()), "libcoll: rank ", rank_, " of ", size_, ": gather: only the root, rank ", root, ", has outputs");
@@ -150,6 +146,7 @@ Ptr ProcessGroupLibcoll::gather(TensorLists& outs, Tensors& ins, const c10d::Gat
   }
   auto to = std::make_shared<Blocks>(Blocks::of(targets, Use::write));
   to->pack(Use::write);
+  from = apart_from(from, to->base, to->span(), to->base + to->displs[static_cast<std::size_t>(rank_)]);
   task.outputs = targets;
   task.issue = [from, to, root](Comm& c, Requests& q, const CallOptions& co) {
     q.push_back(c.igather(from.data_ptr(), to->base, bytes_of(from), DType::byte, root, co));
@@ -164,7 +161,7 @@ Ptr ProcessGroupLibcoll::scatter(Tensors& outs, TensorLists& ins, const c10d::Sc
   const at::Tensor out = outs[0];
   require_dense_cpu("scatter", "output", out);
   const int root = static_cast<int>(o.rootRank);
-  const at::Tensor to = flat_target(out);
+  at::Tensor to = flat_target(out);
   auto from = std::make_shared<Blocks>();
   Task task{.type = c10d::OpType::SCATTER, .title = "libcoll:scatter", .inputs = outs, .outputs = outs, .timeout = o.timeout};
   if (root == rank_) {
@@ -176,6 +173,7 @@ Ptr ProcessGroupLibcoll::scatter(Tensors& outs, TensorLists& ins, const c10d::Sc
     }
     *from = Blocks::of(ins[0], Use::read);
     from->pack(Use::read);
+    if (!apart_from(to, from->base, from->span(), from->base + from->displs[static_cast<std::size_t>(rank_)]).is_same(to)) to = at::empty(out.sizes(), out.options());
     task.inputs = ins[0];
   } else {
     TORCH_CHECK_VALUE(ins.empty() || (ins.size() == 1 && ins[0].empty()), "libcoll: rank ", rank_, " of ", size_, ": scatter: only the root, rank ", root, ", has inputs");
@@ -192,8 +190,14 @@ Ptr ProcessGroupLibcoll::alltoall(Tensors& outs, Tensors& ins, const c10d::AllTo
   require_all("alltoall", "the input list", ins, size_);
   for (const at::Tensor& t : outs) require_like("alltoall", t, ins[0]);
   for (const at::Tensor& t : ins) require_like("alltoall", t, ins[0]);
-  auto from = std::make_shared<Blocks>(Blocks::of(ins, Use::read));
   auto to = std::make_shared<Blocks>(Blocks::of(outs, Use::write));
+  std::vector<at::Tensor> sources;
+  for (const at::Tensor& t : ins) {
+    at::Tensor source = flat(t);
+    for (const at::Tensor& target : to->tensors) source = apart_from(source, target.data_ptr(), bytes_of(target));
+    sources.push_back(std::move(source));
+  }
+  auto from = std::make_shared<Blocks>(Blocks::of(sources, Use::read));
   return submit({.type = c10d::OpType::ALLTOALL, .title = "libcoll:all_to_all", .inputs = ins, .outputs = outs, .timeout = o.timeout,
                  .issue = [from, to](Comm& c, Requests& q, const CallOptions& co) {
                    q.push_back(c.ialltoallv(from->base, from->counts, from->displs, to->base, to->counts, to->displs, DType::byte, co));
@@ -232,7 +236,7 @@ Ptr ProcessGroupLibcoll::alltoall_base(at::Tensor& out, at::Tensor& in, std::vec
   require_like("alltoall", out, in);
   const bool even = out_splits.empty() && in_splits.empty();
   const Rows send("input", in, in_splits, size_), recv("output", out, out_splits, size_);
-  const at::Tensor from = flat(in), to = flat_target(out);
+  const at::Tensor to = flat_target(out), from = apart_from(flat(in), to.data_ptr(), bytes_of(to));
   Task task{.type = c10d::OpType::ALLTOALL_BASE, .title = "libcoll:all_to_all", .inputs = {in}, .outputs = {out}, .timeout = o.timeout};
   if (even) {
     TORCH_CHECK_VALUE(bytes_of(in) == bytes_of(out), "libcoll: alltoall: the input has ", in.numel(), " elements, the output ", out.numel());

@@ -38,12 +38,16 @@ Ptr ProcessGroupLibcoll::allreduce(Tensors& tensors, const c10d::AllreduceOption
                  .issue = std::move(p.issue), .conclude = std::move(p.conclude)}, o.asyncOp);
 }
 
-// By way of dense tensors: their size, not the number of values, is what it costs.
+// By way of dense tensors: their size, not the number of values, is what it costs, and values that add up to zero are not kept.
 Ptr ProcessGroupLibcoll::allreduce_sparse(Tensors& tensors, const c10d::AllreduceOptions& o) {
   require_one("allreduce_sparse", "tensors", tensors.size());
   const at::Tensor sparse = tensors[0];
   TORCH_CHECK_VALUE(sparse.layout() == at::kSparse && sparse.device().is_cpu(), "libcoll: allreduce_sparse: the tensor is ", sparse.layout(), " on ",
                     sparse.device(), "; it has to be sparse COO on the CPU");
+  // Where a rank has no value it has zero, which other reductions would take for one.
+  const auto op = o.reduceOp.op_;
+  TORCH_CHECK_VALUE(op == c10d::ReduceOp::SUM || op == c10d::ReduceOp::AVG || op == c10d::ReduceOp::PREMUL_SUM,
+                    "libcoll: allreduce_sparse: SUM, AVG and PREMUL_SUM are what is defined on sparse tensors");
   const Reduction r = Reduction::of("allreduce_sparse", o.reduceOp, sparse.scalar_type());
   const at::Tensor dense = r.scaled(sparse.to_dense().contiguous());
   return submit({.type = c10d::OpType::_ALLREDUCE_SPARSE, .title = "libcoll:sparse_all_reduce", .inputs = tensors, .outputs = tensors, .timeout = o.timeout,
@@ -87,10 +91,8 @@ Task ProcessGroupLibcoll::reduce_scatter_task(const char* title, const at::Tenso
   const Reduction r = Reduction::of("reduce_scatter", op, in.scalar_type());
   const at::Tensor from = r.scaled(flat(in));
   // FSDP lets a rank's output be its own part of the input.
-  const auto* begin = static_cast<const std::byte*>(from.data_ptr());
-  const auto* target = static_cast<const std::byte*>(out.data_ptr());
-  const bool overlaps = target < begin + bytes_of(from) && begin < target + bytes_of(out);
-  const at::Tensor to = overlaps ? at::empty(out.sizes(), out.options()) : flat_target(out);
+  at::Tensor to = flat_target(out);
+  if (!apart_from(to, from.data_ptr(), bytes_of(from)).is_same(to)) to = at::empty(out.sizes(), out.options());
   Task task{.type = c10d::OpType::_REDUCE_SCATTER_BASE, .title = title, .inputs = {in}, .outputs = {out},
             .issue = [from, to, r](Comm& c, Requests& q, const CallOptions& o) {
               q.push_back(c.ireduce_scatter_block(from.data_ptr(), to.data_ptr(), to.numel(), r.type, r.op, o));

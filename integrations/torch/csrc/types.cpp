@@ -84,11 +84,25 @@ void require_dense_cpu(const char* collective, const char* argument, const at::T
 
 at::Tensor flat(const at::Tensor& t) {
   const at::AutoDispatchBelowADInplaceOrView raw;
-  return t.contiguous();
+  return t.resolve_conj().resolve_neg().contiguous();
+}
+
+at::Tensor apart_from(const at::Tensor& source, const void* target, std::int64_t bytes, const void* own) {
+  const auto* from = static_cast<const std::byte*>(source.data_ptr());
+  const auto* to = static_cast<const std::byte*>(target);
+  const std::less<const std::byte*> before;
+  const bool overlap = before(from, to + bytes) && before(to, from + bytes_of(source));
+  return overlap && from != own ? source.clone() : source;
+}
+
+std::int64_t Blocks::span() const {
+  std::int64_t end = 0;
+  for (std::size_t i = 0; i < counts.size(); ++i) end = std::max(end, counts[i] == 0 ? 0 : displs[i] + counts[i]);
+  return end;
 }
 
 at::Tensor flat_target(const at::Tensor& t) {
-  return t.is_contiguous() ? t : at::empty(t.sizes(), t.options().memory_format(at::MemoryFormat::Contiguous));
+  return t.is_contiguous() && !t.is_conj() && !t.is_neg() ? t : at::empty(t.sizes(), t.options().memory_format(at::MemoryFormat::Contiguous));
 }
 
 Blocks Blocks::of(const std::vector<at::Tensor>& tensors, Use use) {

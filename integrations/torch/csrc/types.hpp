@@ -17,7 +17,6 @@ namespace libcoll::torch_door {
 struct Reduction {
   DType type = DType::byte;
   Op op = Op::sum;
-  Count per_element = 1;  // elements of `type` in one of the tensor's
   c10::intrusive_ptr<c10d::_SupplementBase> factor;
 
   static Reduction of(const char* collective, const c10d::ReduceOp&, at::ScalarType);
@@ -32,6 +31,9 @@ void require_dense_cpu(const char* collective, const char* argument, const at::T
 at::Tensor flat(const at::Tensor& t);
 // For what is only written.
 at::Tensor flat_target(const at::Tensor& t);
+// `source`, or a copy of it where libcoll would write it before it is read: if it shares memory with the target and is not `own`,
+// the place in it where libcoll wants this rank's data.
+at::Tensor apart_from(const at::Tensor& source, const void* target, std::int64_t bytes, const void* own = nullptr);
 inline std::int64_t bytes_of(const at::Tensor& t) { return t.numel() * static_cast<std::int64_t>(t.element_size()); }
 
 // Tensors as blocks of one array of bytes: where each begins, relative to the lowest.
@@ -47,6 +49,7 @@ struct Blocks {
   std::int64_t bytes() const;
   // Makes them adjacent by copying, if they are not; for results: into memory that spread() copies from.
   void pack(Use);
+  std::int64_t span() const;  // bytes from base to the end of the highest
   void spread(const std::vector<at::Tensor>& to) const;
 
  private:

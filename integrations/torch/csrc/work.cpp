@@ -1,11 +1,13 @@
 #include "work.hpp"
 
+#include <algorithm>
 #include <utility>
 
 #include <ATen/core/LegacyTypeDispatch.h>
 #include <ATen/core/ivalue.h>
 #include <c10/util/Exception.h>
 
+#include "callbacks.hpp"
 #include "lane.hpp"
 
 namespace libcoll::torch_door {
@@ -49,10 +51,13 @@ bool CollWork::wait(std::chrono::milliseconds timeout) {
   if (!isCompleted() && !lane_->wait_for(*this, timeout))
     C10_THROW_ERROR(DistBackendError, c10::str("libcoll: rank ", rank_, ": wait for ", task_.title, " #", sequence_, " timed out after ", timeout.count(), " ms"));
   std::exception_ptr error;
+  c10::intrusive_ptr<c10::ivalue::Future> future;
   {
     const std::lock_guard lock(mutex_);
     error = exception_;
+    future = future_;
   }
+  if (future) future->wait();  // who has it may look at its value now
   if (error) std::rethrow_exception(error);
   return true;
 }
@@ -153,8 +158,10 @@ void CollWork::complete() {
     future = future_;
   }
   if (!future) return;
-  if (error_) future->setError(error_);
-  else future->markCompleted(c10::IValue(outputs_));
+  Callbacks::instance().post([future, error = error_, outputs = outputs_] {
+    if (error) future->setError(error);
+    else future->markCompleted(c10::IValue(outputs));
+  });
 }
 
 BatchWork::BatchWork(int rank, std::vector<c10::intrusive_ptr<c10d::Work>> parts)
@@ -182,7 +189,12 @@ std::vector<at::Tensor> BatchWork::result() {
 }
 
 bool BatchWork::wait(std::chrono::milliseconds timeout) {
-  for (const auto& p : parts_) p->wait(timeout);
+  using Clock = std::chrono::steady_clock;
+  const auto deadline = Clock::now() + timeout;
+  for (const auto& p : parts_) {
+    if (timeout == kNoTimeout) p->wait();
+    else p->wait(std::max(std::chrono::milliseconds(1), std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Clock::now())));
+  }
   return true;
 }
 

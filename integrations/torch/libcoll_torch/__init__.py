@@ -52,7 +52,10 @@ def _backend(group=None):
     group = group if group is not None else dist.group.WORLD
     if group is None:
         raise ValueError("libcoll: there is no process group yet")
-    return group._get_backend(torch.device("cpu"))
+    backend = group._get_backend(torch.device("cpu"))
+    while hasattr(backend, "wrapped_pg"):  # TORCH_DISTRIBUTED_DEBUG=DETAIL
+        backend = backend.wrapped_pg
+    return backend
 
 
 def empty(*size, dtype=None, group=None):
@@ -66,24 +69,30 @@ def empty(*size, dtype=None, group=None):
     return _C.empty(_backend(group), list(size), dtype or torch.get_default_dtype())
 
 
+_served = (None, None)  # the last use_arena()
+
+
 def use_arena(at_least=64 * 1024, group=None):
     """From now on CPU tensors of at least so many bytes are allocated in the host's shared memory (see empty()), whoever allocates
     them: DistributedDataParallel's buckets, gradients, FSDP's flat parameters. What finds no room there is allocated as before.
     Process-wide. `use_arena(None)` ends it; tensors stay valid."""
+    global _served
     if at_least is None:
         _C.stop_serving_allocations()
     else:
         _C.serve_allocations(_backend(group), at_least)
+    _served = (at_least, group)
 
 
 @contextlib.contextmanager
 def arena(at_least=64 * 1024, group=None):
     """use_arena() for the body of a `with` statement."""
+    before = _served
     use_arena(at_least, group)
     try:
         yield
     finally:
-        use_arena(None)
+        use_arena(*before)
 
 
 def describe(group=None):
