@@ -27,7 +27,6 @@ std::shared_ptr<Lane> join_group(const c10::intrusive_ptr<c10d::Store>& store, i
 
 ProcessGroupLibcoll::ProcessGroupLibcoll(const c10::intrusive_ptr<c10d::Store>& store, int rank, int size, c10::intrusive_ptr<Options> options)
     : Backend(rank, size), options_(std::move(options)), timeout_(options_->timeout), lane_(join_group(store, rank, size, options_->timeout)) {
-  Driver::instance();  // knows from now on of forks
   init();
 }
 

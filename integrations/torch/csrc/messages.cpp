@@ -36,7 +36,7 @@ Ptr ProcessGroupLibcoll::receive_message(const at::Tensor& t, int source, int ta
             .issue = [data, source, tag](Comm& c, Requests& q, const CallOptions& o) {
               q.push_back(c.irecv(data.data_ptr(), static_cast<std::size_t>(bytes_of(data)), source, tag, o));
             }};
-  if (!data.is_same(t)) task.conclude = [data, t]() mutable { t.copy_(data); };
+  task.conclude = copy_back(data, t);
   return submit(std::move(task), true);
 }
 

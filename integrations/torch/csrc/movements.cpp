@@ -35,7 +35,7 @@ Ptr ProcessGroupLibcoll::broadcast(Tensors& tensors, const c10d::BroadcastOption
             .issue = [data, root](Comm& c, Requests& q, const CallOptions& co) {
               q.push_back(c.ibcast(data.data_ptr(), bytes_of(data), DType::byte, root, co));
             }};
-  if (root != rank_ && !data.is_same(t)) task.conclude = [data, t]() mutable { t.copy_(data); };
+  if (root != rank_) task.conclude = copy_back(data, t);
   return submit(std::move(task), o.asyncOp);
 }
 
@@ -181,7 +181,7 @@ Ptr ProcessGroupLibcoll::scatter(Tensors& outs, TensorLists& ins, const c10d::Sc
   task.issue = [from, to, root](Comm& c, Requests& q, const CallOptions& co) {
     q.push_back(c.iscatter(from->base, to.data_ptr(), bytes_of(to), DType::byte, root, co));
   };
-  if (!to.is_same(out)) task.conclude = [to, out]() mutable { out.copy_(to); };
+  task.conclude = copy_back(to, out);
   return submit(std::move(task), o.asyncOp);
 }
 
@@ -248,7 +248,7 @@ Ptr ProcessGroupLibcoll::alltoall_base(at::Tensor& out, at::Tensor& in, std::vec
       q.push_back(c.ialltoallv(from.data_ptr(), send.counts, send.displs, to.data_ptr(), recv.counts, recv.displs, DType::byte, co));
     };
   }
-  if (!to.is_same(out)) task.conclude = [to, out]() mutable { out.copy_(to); };
+  task.conclude = copy_back(to, out);
   return submit(std::move(task), o.asyncOp);
 }
 

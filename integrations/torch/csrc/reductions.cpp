@@ -24,7 +24,7 @@ InPlaceReduction allreduce_of(const char* name, const at::Tensor& t, const c10d:
   p.issue = [data, r](Comm& c, Requests& q, const CallOptions& o) {
     q.push_back(c.iallreduce(in_place, data.data_ptr(), data.numel(), r.type, r.op, o));
   };
-  if (!data.is_same(t)) p.conclude = [data, t]() mutable { t.copy_(data); };
+  p.conclude = copy_back(data, t);
   return p;
 }
 
@@ -78,7 +78,7 @@ Ptr ProcessGroupLibcoll::reduce(Tensors& tensors, const c10d::ReduceOptions& o) 
               q.push_back(here ? c.ireduce(in_place, data.data_ptr(), data.numel(), r.type, r.op, root, co)
                                : c.ireduce(data.data_ptr(), nullptr, data.numel(), r.type, r.op, root, co));
             }};
-  if (here && !data.is_same(tensors[0])) task.conclude = [data, t = tensors[0]]() mutable { t.copy_(data); };
+  if (here) task.conclude = copy_back(data, tensors[0]);
   return submit(std::move(task), o.asyncOp);
 }
 
@@ -97,7 +97,7 @@ Task ProcessGroupLibcoll::reduce_scatter_task(const char* title, const at::Tenso
             .issue = [from, to, r](Comm& c, Requests& q, const CallOptions& o) {
               q.push_back(c.ireduce_scatter_block(from.data_ptr(), to.data_ptr(), to.numel(), r.type, r.op, o));
             }};
-  if (!to.is_same(out)) task.conclude = [to, out]() mutable { out.copy_(to); };
+  task.conclude = copy_back(to, out);
   return task;
 }
 
@@ -141,7 +141,7 @@ Ptr ProcessGroupLibcoll::reduce_scatter(Tensors& outs, TensorLists& ins, const c
             .issue = [from, to, r, counts](Comm& c, Requests& q, const CallOptions& co) {
               q.push_back(c.ireduce_scatter(from.data_ptr(), to.data_ptr(), counts, r.type, r.op, co));
             }};
-  if (!to.is_same(out)) task.conclude = [to, out]() mutable { out.copy_(to); };
+  task.conclude = copy_back(to, out);
   return submit(std::move(task), o.asyncOp);
 }
 

@@ -87,6 +87,11 @@ at::Tensor flat(const at::Tensor& t) {
   return t.resolve_conj().resolve_neg().contiguous();
 }
 
+std::function<void()> copy_back(const at::Tensor& flat, const at::Tensor& wanted) {
+  if (flat.is_same(wanted)) return {};
+  return [flat, target = wanted]() mutable { target.copy_(flat); };
+}
+
 at::Tensor apart_from(const at::Tensor& source, const void* target, std::int64_t bytes, const void* own) {
   const auto* from = static_cast<const std::byte*>(source.data_ptr());
   const auto* to = static_cast<const std::byte*>(target);

@@ -34,6 +34,8 @@ at::Tensor flat_target(const at::Tensor& t);
 // `source`, or a copy of it where libcoll would write it before it is read: if it shares memory with the target and is not `own`,
 // the place in it where libcoll wants this rank's data.
 at::Tensor apart_from(const at::Tensor& source, const void* target, std::int64_t bytes, const void* own = nullptr);
+// What puts results that were written to `flat` where the caller wants them; null if they are there.
+std::function<void()> copy_back(const at::Tensor& flat, const at::Tensor& wanted);
 inline std::int64_t bytes_of(const at::Tensor& t) { return t.numel() * static_cast<std::int64_t>(t.element_size()); }
 
 // Tensors as blocks of one array of bytes: where each begins, relative to the lowest.
