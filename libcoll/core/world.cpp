@@ -2,14 +2,17 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstring>
 #include <fstream>
 #include <iterator>
 #include <map>
+#include <set>
 #include <string_view>
 
 #include "libcoll/core/log.hpp"
 #include "libcoll/core/result.hpp"
+#include "libcoll/planning/measure.hpp"
 #include "topology/fabric.hpp"
 #include "topology/override.hpp"
 #include "topology/partition.hpp"
@@ -159,21 +162,34 @@ void part_into_domains(World& w) {
   fail(w.rank, Errc::invalid_argument, fmt::format("LIBCOLL_HIERARCHY={} puts ranks {} and {} on one host, but they run on {} and {}", w.config.hierarchy_file, s, r, name(s), name(r)));
 }
 
-// Whether some machine holds ranks of more than one domain. Notes too whether it has CPUs for all.
+// Whether some machine holds ranks of more than one domain. Notes too whether it has CPUs for all. Hosts of one machine
+// (containers) have CPUs in common, or each its own.
 bool look_at_machines(World& w, const std::vector<Introduction>& all) {
-  struct Machine { int ranks = 0, cpus = 0, domain = -1; bool shared = false; };
+  struct Machine {
+    int ranks = 0, domain = -1;
+    bool shared = false;
+    std::set<int> hosts;
+  };
   std::map<std::uint64_t, Machine> machines;
   for (std::size_t r = 0; r < all.size(); ++r) {
     Machine& m = machines[all[r].machine];
     ++m.ranks;
-    m.cpus = std::max(m.cpus, w.fabric.hosts[static_cast<std::size_t>(w.fabric.host_of[r])].usable_cpus);
+    m.hosts.insert(w.fabric.host_of[r]);
     m.shared |= m.domain >= 0 && m.domain != w.domain_of[r];
     m.domain = w.domain_of[r];
   }
   bool shared = false;
   for (const auto& [id, m] : machines) {
+    topo::CpuSet together;
+    int usable = 0;
+    for (const int h : m.hosts) {
+      together |= w.fabric.hosts[static_cast<std::size_t>(h)].cpus;
+      usable += w.fabric.hosts[static_cast<std::size_t>(h)].usable_cpus;
+    }
+    const int cpus = std::max(1, std::min(usable, together.count()));
     shared |= m.shared;
-    w.crowded |= m.shared && m.ranks > m.cpus;
+    w.crowded |= m.shared && m.ranks > cpus;
+    w.ranks_per_cpu = std::max(w.ranks_per_cpu, static_cast<double>(m.ranks) / cpus);
   }
   return shared;
 }
@@ -289,6 +305,7 @@ std::shared_ptr<World> World::create(Bootstrap& bootstrap, const Config& config)
   domain.finish();
   require_everywhere(w, bootstrap, host ? nullptr : &host.error());
   w.host = std::move(*host);
+  w.costs = planning::costs_from(w.host->costs(), {}, w.ranks_per_cpu);
 
   // Waking from the network's descriptor costs as much as a round trip, which is a hundred hops of shared memory.
   constexpr double network_yields = 20;

@@ -37,6 +37,7 @@ class World {
   std::vector<int> neighbours;          // the ranks of this rank's domain, ascending: place in it = rank of `host`
   int domains = 1;
   bool crowded = false;                 // some machine runs more ranks than it has CPUs, over all its hosts
+  double ranks_per_cpu = 1;             // of the machine where it is worst; at least 1
   // Buffers may be GPU memory: on all ranks alike. This rank's process may have no CUDA even so.
   bool uses_gpus = false;
   const device::Runtime* runtime = nullptr;

@@ -148,9 +148,10 @@ void Queue::end(Operation& op, std::exception_ptr error) {
 
 // A round of the waiting loop takes longer than a poll: while only a message can move the call on, several in a row.
 bool Queue::listen(const Run& run) {
-  // Where ranks share the CPU a switch to one that waits for this rank, and back, takes longer than that, too.
+  // Where ranks share the CPU it also goes to one that can do nothing but wait for this rank, and comes back: that takes
+  // longer than a message does.
   const bool shared = engine_.host().oversubscribed();
-  const int most = shared ? 8 : 16;
+  const int most = shared ? 32 : 16;
   // Not so before the first native step: then the others have given nothing yet, and can do nothing but wait for this rank.
   const bool patient = run.waits_for_network_only() && !run.native_ready() && !(shared && run.natives_begun() && group_.cpu_is_wanted());
   for (int polls = patient ? most : 1; polls > 0; --polls)

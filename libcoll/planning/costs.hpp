@@ -10,7 +10,8 @@ struct Costs {
   double hop_us = 0.15;           // one rank's flag seen by another, kernel call included
   double copy_gbps = 8;           // reading what another rank wrote
   double staged_gbps = 6;         // staging and reading together
-  bool crowded = false;           // ranks outnumber CPUs: a hop is a round of context switches
+  double ranks_per_cpu = 1;       // where it is worst; above 1 a hop is a round of context switches
+  bool crowded() const { return ranks_per_cpu > 1; }
   // Between hosts.
   double alpha_us = 12;           // a message of no bytes, one way
   double network_gbps = 1;        // of one stream of large messages

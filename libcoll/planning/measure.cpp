@@ -146,12 +146,12 @@ NetworkCosts agree(std::vector<NetworkCosts> all) {
   return agreed;
 }
 
-Costs costs_from(const xport::shm::Costs& shm, const NetworkCosts& network, bool crowded) {
+Costs costs_from(const xport::shm::Costs& shm, const NetworkCosts& network, double ranks_per_cpu) {
   Costs c;
-  c.crowded = crowded;
+  c.ranks_per_cpu = ranks_per_cpu;
   // A round of context switches where ranks take turns on a CPU (DESIGN section 4: 4 ranks on 2 cores 3.5 us), and
   // caches that others used meanwhile.
-  c.hop_us = crowded ? 1.5 : shm.line_ns / 1e3 + 0.05;
+  c.hop_us = c.crowded() ? 1.5 : shm.line_ns / 1e3 + 0.05;
   c.copy_gbps = shm.copy_gbps;
   c.staged_gbps = shm.staged_gbps;
   c.reduce_gbps = shm.copy_gbps;

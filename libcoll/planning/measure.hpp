@@ -20,6 +20,6 @@ struct NetworkCosts {
 // others only take part in `barrier`. Failures leave it unmeasured.
 NetworkCosts measure_network(xport::Messenger&, const std::vector<int>& domain_of, int rank, std::uint64_t communicator, const std::function<void()>& barrier);
 NetworkCosts agree(std::vector<NetworkCosts>);
-Costs costs_from(const xport::shm::Costs&, const NetworkCosts&, bool crowded);
+Costs costs_from(const xport::shm::Costs&, const NetworkCosts&, double ranks_per_cpu);
 
 }  // namespace libcoll::planning

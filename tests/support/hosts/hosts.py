@@ -18,6 +18,7 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 
 SKIPPED, TIMED_OUT = 77, 124
 NETWORK = "10.77.0"
@@ -48,7 +49,7 @@ def parse_arguments():
   run.add_argument("--placement", default="block", help="block, round-robin, or the host of each rank: 0,1,1,0")
   run.add_argument("--launcher", choices=["env", "openmpi"], default="env")
   run.add_argument("--rate", help="of each host's link, both ways, as tc spells it: 1gbit")
-  run.add_argument("--own-cpus", action="store_true", help="each host has its share of the CPUs, as real ones do")
+  run.add_argument("--own-cpus", action="store_true", help="each host is a machine of its own: its share of the CPUs, its boot id")
   run.add_argument("--delay", help="added by each host's link to what it sends, as tc spells it: 100us (needs netem)")
   run.add_argument("--timeout", type=float, default=120, help="seconds")
   run.add_argument("--grace", type=float, default=5, help="seconds that ranks have to end after one failed")
@@ -133,8 +134,10 @@ class Hosts:
     # A host sees its own network devices in /sys (UCX looks for them there), and the cgroups of all.
     os.makedirs("/run/cgroup")
     sh("mount --rbind /sys/fs/cgroup /run/cgroup")
-    script("/run/enter", f'host=$1; shift; {choose_cpus(count) if own_cpus else ""} exec $pin nsenter --net=/run/netns/$host --uts=/run/uts/$host unshare --mount /run/enter2 "$@"')
-    script("/run/enter2", 'mount -t sysfs sysfs /sys && mount --rbind /run/cgroup /sys/fs/cgroup && exec "$@"')
+    script("/run/enter", f'host=$1; shift; {choose_cpus(count) if own_cpus else ""} exec $pin nsenter --net=/run/netns/$host --uts=/run/uts/$host unshare --mount /run/enter2 $host "$@"')
+    own_boot = 'mount --bind /run/boot/$host /proc/sys/kernel/random/boot_id && ' if own_cpus else ""
+    script("/run/enter2", f'host=$1; shift; {own_boot}mount -t sysfs sysfs /sys && mount --rbind /run/cgroup /sys/fs/cgroup && exec "$@"')
+    os.makedirs("/run/boot")
     sh("ip netns add switch")
     sh("ip -n switch link add bridge type bridge")
     sh("ip -n switch link set bridge up")
@@ -145,6 +148,8 @@ class Hosts:
   def make_host(self, h, name, rate, delay):
     sh(f"ip netns add {name}")
     open(f"/run/uts/{name}", "w").close()
+    with open(f"/run/boot/{name}", "w") as f:
+      f.write(f"{uuid.uuid4()}\n")
     sh(f"unshare --uts=/run/uts/{name} hostname {name}")
     sh(f"ip -n switch link add port{h} type veth peer name eth0 netns {name}")
     sh(f"ip -n switch link set port{h} master bridge addrgenmode none up")
