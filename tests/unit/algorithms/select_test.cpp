@@ -36,6 +36,16 @@ TEST(Select, TwoHostsReduceInOneExchange) {
   EXPECT_EQ(choice->recipe.algorithm, "recursive_doubling");
 }
 
+// Slices are copied side by side only where there are CPUs for it.
+TEST(Select, LeadersAloneExchangeWhereRanksShareACpu) {
+  sched::Problem p = test::flat_problem(Coll::allgather, 4, large);
+  test::set_hosts(p, 2, 2);
+  Costs costs;
+  EXPECT_NE(rank_candidates(p, costs, element_bytes).front().recipe.slices, 1);
+  costs.ranks_per_cpu = 2;
+  EXPECT_EQ(rank_candidates(p, costs, element_bytes).front().recipe.slices, 1);
+}
+
 // Never for more bytes, however much a round costs less than the model can tell.
 TEST(Select, LargeVectorsOfFourHostsStayNearTheLowerBound) {
   for (const double alpha_us : {1.0, 10.0, 50.0}) {
