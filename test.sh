@@ -4,7 +4,8 @@
 #   --quick     the release build only, without PyTorch
 #   --torch     instead: the PyTorch backend only (a part of five minutes, which runs without any option too; skipped visibly where
 #               torch is neither there nor to be had); --torch-all: all of it, with PyTorch's own suite on 2, 3 and 4 ranks
-#   --gpu       instead: GPU memory with real CUDA and NCCL, with 1, 2 and 4 ranks (docs/gpu.md); fetches NCCL once, 350 MB.
+#   --gpu       instead: GPU memory with real CUDA and NCCL, with 1, 2 and 4 ranks (docs/gpu.md), and from PyTorch, where it has CUDA;
+#               fetches NCCL once, 350 MB.
 #               Lines that begin with SKIPPED say what this machine is not good for
 #   --programs  instead: programs of others without and with the interposer (tests/programs; downloads, takes an hour)
 set -euo pipefail
@@ -57,8 +58,22 @@ test_gpus() {
     build/release/bin/device_gpu --ranks "$n" --record "build/gpu-record/$n" || code=$?
     case $code in 0) ran+=" $n" ;; 77) skipped+=" $n" ;; *) failed+=" $n" ;; esac
   done
+  local torch=passed
+  test_torch_on_gpus || torch=failed
   step "device_gpu: passed with${ran:- no} ranks; skipped with${skipped:- no} ranks; failed with${failed:- no} ranks; records are in build/gpu-record"
-  [ -z "$failed" ]
+  [ -z "$failed" ] && [ "$torch" = passed ]
+}
+
+test_torch_on_gpus() {
+  step "PyTorch backend on GPUs"
+  local python=${LIBCOLL_TORCH_PYTHON:-python3}
+  if ! "$python" -W ignore -c 'import pytest, torch; assert torch.__version__.startswith("2.13.") and torch.version.cuda and torch.cuda.device_count()' 2>/dev/null; then
+    echo "SKIPPED: PyTorch backend on GPUs: $python has no torch 2.13 with CUDA, or no pytest, or sees no GPU (LIBCOLL_TORCH_PYTHON names another)"
+    return
+  fi
+  cmake --preset release -DLIBCOLL_BUILD_TORCH=ON -DLIBCOLL_TORCH_PYTHON="$python" >/dev/null &&
+    cmake --build --preset release -j "$jobs" --target coll_torch | tail -n 1 &&
+    PYTHONPATH=$PWD/build/release/python "$python" -W ignore -m pytest -q -p no:cacheprovider tests/torch/test_cuda.py
 }
 
 # A Python with the torch that the backend is for: the caller's, the system's, or one in build/torch-venv.
@@ -87,7 +102,8 @@ test_torch() {  # part | all
     return
   fi
   cmake --preset release -DLIBCOLL_BUILD_TORCH=ON -DLIBCOLL_TORCH_PYTHON="$python" >/dev/null
-  cmake --build --preset release -j "$jobs" --target coll_torch | tail -n 1
+  cmake --build --preset release -j "$jobs" --target coll_torch torch_cuda_test | tail -n 1
+  ctest --test-dir build/release --output-on-failure -L torch
   local marks="not slow" sizes="2" tests="--tests all_reduce_sum all_gather broadcast send_recv DistributedDataParallelCPU barrier_timeout monitored object"
   [ "$1" = all ] && marks="" sizes="2,3,4" tests=""
   PYTHONPATH=$PWD/build/release/python "$python" -W ignore -m pytest -q -p no:cacheprovider -m "$marks" tests/torch

@@ -132,6 +132,9 @@ bool Comm::try_close() {
 }
 
 void Comm::abort(std::string_view why) { impl().abort(why); }
+void Comm::check_streams(bool ask_system) {
+  if (impl().devices() != nullptr) impl().devices()->check(ask_system);
+}
 
 const Topology& Comm::topology() const { return impl().topology(); }
 std::size_t Comm::shared_memory_bytes() const { return impl().world().host->heap().touched_bytes(); }

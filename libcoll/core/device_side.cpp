@@ -185,6 +185,18 @@ void DeviceSide::launch(const exec::DeviceProgram& program, const Args& given, c
   }
 }
 
+void DeviceSide::check(bool ask_system) {
+  comm_.world().engine->progress();
+  try {
+    std::string why;
+    if (const int lost = comm_.queue().find_lost(why, ask_system); lost >= 0) throw Error(Errc::peer_lost, why, lost);
+    comm_.queue().require_usable();
+    if (site_) require_untroubled();
+  } catch (const std::exception& error) {
+    give_up("work on a stream", error);
+  }
+}
+
 // What one rank cannot finish ends on all: NCCL operations of the others would wait for it.
 void DeviceSide::give_up(const char* call, const std::exception& error) {
   const auto* known = dynamic_cast<const Error*>(&error);

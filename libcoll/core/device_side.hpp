@@ -47,6 +47,8 @@ class DeviceSide {
   bool try_close();
   // Not collective: ends what is under way.
   void abort() noexcept;
+  // Comm::check_streams.
+  void check(bool ask_system);
   // The way a call on GPU memory would take, with runners-up. Not collective.
   std::string explain(const Call&, std::span<const Count> counts, const CallOptions&);
   // The memory is known to NCCL from now on, until forget(): see Comm::register_buffer. Collective at first use; the number is 0

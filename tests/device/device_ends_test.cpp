@@ -141,6 +141,35 @@ struct Gate {
   }
 };
 
+// Nobody is in a call: who only waits for the stream finds out by looking.
+TEST(DeviceEnds, CheckedStreamsTellOfAnError) {
+  Job job({2});
+  EXPECT_EQ(job.run([&](Comm& world) {
+    const cuda::Table& cuda = job.runtime().cuda;
+    Comm c = world.dup();
+    c.check_streams(true);
+    expect_sum(c, job.runtime());
+    c.check_streams(true);
+    job.meet();
+    Gate gate;
+    Number x(job.runtime(), 1);
+    device::Stream stream(cuda);
+    if (c.rank() == 0) device::require(cuda, cuda.launch_host_function(stream.get(), Gate::wait, &gate), "cudaLaunchHostFunc");
+    c.allreduce(in_place, x.at(), 1, DType::i64, Op::sum, {.stream = stream.get()});
+    c.check_streams(true);
+    job.meet();
+    if (c.rank() == 1) {
+      EXPECT_TRUE(job.session().inject_error_at(0, 1, nccl::Code::system_error, "a cable was pulled"));
+    }
+    EXPECT_TRUE(wait_until(10, [&] { return end_of([&] { c.check_streams(false); }).has_value(); }));
+    EXPECT_EQ(end_of([&] { c.barrier(); }), Errc::closed);
+    gate.release();
+    device::require(cuda, cuda.stream_synchronize(stream.get()), "cudaStreamSynchronize");
+    c.close();
+  }), "");
+  job.expect_clean();
+}
+
 TEST_P(EndsWithWorkOnAStream, TryCloseNeverWaits) {
   Job job({2});
   std::barrier<> looked(2);

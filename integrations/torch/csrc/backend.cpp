@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include <ATen/core/LegacyTypeDispatch.h>
+#include <c10/core/StreamGuard.h>
 #include <c10/util/Exception.h>
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 
@@ -23,6 +25,12 @@ std::shared_ptr<Lane> join_group(const c10::intrusive_ptr<c10d::Store>& store, i
   }
 }
 
+c10::Device device_of(const Task& task) {
+  for (const auto* tensors : {&task.inputs, &task.outputs})
+    if (!tensors->empty()) return tensors->front().device();
+  return at::kCPU;
+}
+
 }  // namespace
 
 ProcessGroupLibcoll::ProcessGroupLibcoll(const c10::intrusive_ptr<c10d::Store>& store, int rank, int size, c10::intrusive_ptr<Options> options)
@@ -36,6 +44,20 @@ ProcessGroupLibcoll::~ProcessGroupLibcoll() {
   if (Driver::in_child_of_fork()) new std::shared_ptr<Lane>(std::move(lane_));
 }
 
+// As NCCL's group does: what is asynchronous is on the group's own stream, what is not on the caller's.
+std::unique_ptr<OnStream> ProcessGroupLibcoll::prepare_stream(Task& task, c10::Device device, bool aside) {
+  if (task.message) require_no_capture(device, task.title);
+  const c10::Stream side = side_streams_.of(device);
+  auto on_stream = std::make_unique<OnStream>(device, aside ? std::optional(side) : std::nullopt);
+  if (task.stage) {
+    const c10::StreamGuard guard(on_stream->stream);
+    const at::AutoDispatchBelowADInplaceOrView raw;
+    task.stage();
+    task.ready = event_on(on_stream->stream);
+  }
+  return on_stream;
+}
+
 ProcessGroupLibcoll::Ptr ProcessGroupLibcoll::submit(Task&& task, bool async) {
   auto timeout = task.timeout;
   if (timeout.count() <= 0) timeout = timeout_.load();
@@ -44,9 +66,11 @@ ProcessGroupLibcoll::Ptr ProcessGroupLibcoll::submit(Task&& task, bool async) {
     const std::lock_guard lock(mutex_);
     batched = batch_.has_value() && batch_owner_ == std::this_thread::get_id();
   }
+  std::unique_ptr<OnStream> on_stream;
+  if (const c10::Device device = device_of(task); device.is_cuda()) on_stream = prepare_stream(task, device, async || batched);
   // Ranks that send and receive do not call alike; collectives do.
   const std::uint64_t sequence = task.message ? sequence_.load() : sequence_.fetch_add(1) + 1;
-  auto work = c10::make_intrusive<CollWork>(rank_, std::move(task), sequence, timeout, lane_);
+  auto work = c10::make_intrusive<CollWork>(rank_, std::move(task), sequence, timeout, lane_, std::move(on_stream));
   lane_->submit(work, !async && !batched);
   if (batched) {
     const std::lock_guard lock(mutex_);
@@ -84,6 +108,13 @@ void ProcessGroupLibcoll::setTimeout(std::chrono::milliseconds timeout) {
   TORCH_CHECK_VALUE(timeout.count() > 0, "libcoll: setTimeout: ", timeout.count(), " ms is no timeout");
   timeout_.store(timeout);
   options_->timeout = timeout;
+}
+
+void ProcessGroupLibcoll::eagerConnectSingleDevice(at::Device device) {
+  if (!device.is_cuda()) return;
+  const c10::DeviceGuard guard(device);
+  Tensors word{at::empty({1}, at::TensorOptions(device).dtype(at::kByte))};
+  broadcast(word, {.rootRank = 0, .asyncOp = false})->wait();
 }
 
 void ProcessGroupLibcoll::abort() {

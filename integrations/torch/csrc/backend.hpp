@@ -16,6 +16,7 @@
 #include <torch/csrc/distributed/c10d/Store.hpp>
 
 #include "lane.hpp"
+#include "on_stream.hpp"
 #include "types.hpp"
 
 namespace libcoll::torch_door {
@@ -70,6 +71,9 @@ class ProcessGroupLibcoll : public c10d::Backend {
   c10::intrusive_ptr<Backend> split(const c10::intrusive_ptr<c10d::Store>&, const std::vector<int>& ranks, const c10::intrusive_ptr<Options>&) override;
 
   void setTimeout(std::chrono::milliseconds timeout) override;
+  // Ranks meet on their GPUs here, rather than at their first call with GPU memory. Collective.
+  void eagerConnectSingleDevice(at::Device) override;
+
   void abort() override;
   void shutdown() override;
   c10d::ErrorType getError() override;
@@ -82,6 +86,7 @@ class ProcessGroupLibcoll : public c10d::Backend {
 
  private:
   Ptr submit(Task&&, bool async);
+  std::unique_ptr<OnStream> prepare_stream(Task&, c10::Device, bool aside);
   Ptr send_message(const at::Tensor&, int dest, int tag, std::chrono::milliseconds timeout);
   Ptr receive_message(const at::Tensor&, int source, int tag, std::chrono::milliseconds timeout);
   void require_root(const char* collective, std::int64_t root) const;
@@ -94,6 +99,7 @@ class ProcessGroupLibcoll : public c10d::Backend {
   std::atomic<std::chrono::milliseconds> timeout_;
   std::shared_ptr<Lane> lane_;
   std::atomic<std::uint64_t> sequence_{0};
+  SideStreams side_streams_;
   std::mutex mutex_;  // of the batch
   std::optional<std::vector<Ptr>> batch_;
   std::thread::id batch_owner_;                 // other threads' calls are no part of it

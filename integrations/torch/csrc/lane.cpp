@@ -12,6 +12,20 @@
 #include "driver.hpp"
 
 namespace libcoll::torch_door {
+namespace {
+
+// `other`: of what is no error of libcoll.
+Errc code_of(const std::exception_ptr& error, Errc other) {
+  try {
+    std::rethrow_exception(error);
+  } catch (const Error& e) {
+    return e.code();
+  } catch (...) {
+    return other;
+  }
+}
+
+}  // namespace
 
 void Pause::rest(bool progressed) {
   constexpr auto yielding = std::chrono::milliseconds(2);
@@ -57,6 +71,10 @@ void Lane::submit(const WorkPtr& work, bool wait) {
     const std::lock_guard lock(inbox_mutex_);
     (work->task_.message ? message_inbox_ : inbox_).push_back(work);
   }
+  if (work->is_streamed()) {
+    wait_until([&work] { return work->is_over_on_host(); }, {});
+    return;
+  }
   if (wait) {
     wait_for(*work, {});
     return;
@@ -66,6 +84,11 @@ void Lane::submit(const WorkPtr& work, bool wait) {
 }
 
 bool Lane::wait_for(CollWork& work, std::chrono::milliseconds limit) {
+  return wait_until([&work] { return work.isCompleted(); }, limit);
+}
+
+template <class Over>
+bool Lane::wait_until(const Over& over, std::chrono::milliseconds limit) {
   require_own();
   using Clock = std::chrono::steady_clock;
   const auto begin = Clock::now();
@@ -74,10 +97,10 @@ bool Lane::wait_for(CollWork& work, std::chrono::milliseconds limit) {
   constexpr int polls = 200;
   Pause pause(membership_.universe->crowded ? 0 : polls);
   bool done = true;
-  while (!work.isCompleted()) {
+  while (!over()) {
     pause.rest(drive());
     if (limit.count() > 0 && Clock::now() - begin > limit) {
-      done = work.isCompleted();
+      done = over();
       break;
     }
   }
@@ -90,73 +113,122 @@ bool Lane::wait_for(CollWork& work, std::chrono::milliseconds limit) {
 }
 
 bool Lane::drive() {
-  std::vector<WorkPtr> over;
+  Ended ended;
   bool progressed = false;
   {
     const std::unique_lock lock(mutex_, std::try_to_lock);
     if (!lock) return false;
-    progressed = round(over);
+    progressed = round(ended);
   }
-  finish(over);
+  finish(ended);
   return progressed;
 }
 
-void Lane::finish(std::vector<WorkPtr>& over) {
-  for (const WorkPtr& w : over) {
+void Lane::finish(Ended& ended) {
+  for (const WorkPtr& w : ended.over) {
     w->complete();
+    if (w->is_on_its_way()) {
+      const std::lock_guard lock(mutex_);
+      on_their_way_.push_back(w);
+    } else {
+      unfinished_.fetch_sub(1, std::memory_order_acq_rel);
+    }
+  }
+  for (const WorkPtr& w : ended.arrived) {
+    w->leave_stream();
+    w->release_tensors();
     unfinished_.fetch_sub(1, std::memory_order_acq_rel);
   }
 }
 
-bool Lane::start_what_can() {
+bool Lane::start_what_can(std::vector<WorkPtr>& over) {
   bool started = false;
   while (true) {
     WorkPtr next;
     {
       const std::lock_guard lock(inbox_mutex_);
-      const bool message = !message_inbox_.empty();
-      if (!message && (running_.size() >= most_running || inbox_.empty() || (inbox_.front()->task_.after_all && !running_.empty()))) return started;
+      const bool message = !message_inbox_.empty() && message_inbox_.front()->can_start();
+      const bool full = running_.size() >= most_running;
+      const bool early = !inbox_.empty() && inbox_.front()->task_.after_all && (!running_.empty() || !on_their_way_.empty());
+      if (!message && (full || early || inbox_.empty() || !inbox_.front()->can_start())) return started;
       auto& from = message ? message_inbox_ : inbox_;
       next = std::move(from.front());
       from.pop_front();
     }
-    next->start(comm());
-    (next->task_.message ? messages_ : running_).push_back(std::move(next));
+    next->start(comm(), {.memory = membership_.universe->has_gpus ? Memory::host : Memory::automatic});
     started = true;
+    if (next->is_streamed()) over.push_back(std::move(next));
+    else (next->task_.message ? messages_ : running_).push_back(std::move(next));
   }
 }
 
-bool Lane::round(std::vector<WorkPtr>& over) {
+bool Lane::round(Ended& ended) {
   if (abort_wanted_.load(std::memory_order_acquire)) {
     const std::lock_guard lock(inbox_mutex_);
     if (abort_wanted_.exchange(false)) comm().abort(abort_why_);
   }
-  const bool started = start_what_can();
-  const auto take_out = [&over](WorkPtr& w) {
+  const bool started = start_what_can(ended.over);
+  const auto take_out = [&ended](WorkPtr& w) {
     if (!w->move_on()) return false;
-    over.push_back(std::move(w));
+    ended.over.push_back(std::move(w));
     return true;
   };
   std::erase_if(running_, take_out);
   std::erase_if(messages_, take_out);
-  note_failures(over);
+  if (!on_their_way_.empty()) look_at_streams(ended.arrived);
+  note_failures(ended.over);
   const std::uint64_t before = moves_;
   if (!running_.empty()) moves_ = running_.front()->moves();
-  return started || !over.empty() || moves_ != before;
+  return started || !ended.over.empty() || !ended.arrived.empty() || moves_ != before;
+}
+
+void Lane::look_at_streams(std::vector<WorkPtr>& arrived) {
+  while (!on_their_way_.empty() && on_their_way_.front()->has_arrived()) {
+    arrived.push_back(std::move(on_their_way_.front()));
+    on_their_way_.pop_front();
+  }
+  if (streams_failed_) return;
+  try {
+    check_streams(!arrived.empty());
+  } catch (...) {
+    // The group is over: nothing will have a result.
+    streams_failed_ = true;
+    Errc none = Errc::ok;
+    failure_.compare_exchange_strong(none, code_of(std::current_exception(), Errc::system));
+    for (const WorkPtr& w : arrived) w->fail_on_stream();
+    for (const WorkPtr& w : on_their_way_) w->fail_on_stream();
+  }
+}
+
+// Streams go on behind what NCCL gave up, so that having arrived means little by itself.
+void Lane::check_streams(bool any_arrived) {
+  using namespace std::chrono_literals;
+  const auto now = std::chrono::steady_clock::now();
+  if (any_arrived) {
+    last_arrival_ = now;
+    comm().check_streams(false);
+  }
+  if (on_their_way_.empty()) return;
+  const CollWork& first = *on_their_way_.front();
+  const auto waited = now - std::max(first.begun_, last_arrival_);
+  if (waited > first.timeout_) {
+    const std::string why = c10::str(first.task_.title, " #", first.sequence_, ", enqueued and the oldest that is, did not end in ", first.timeout_.count(), " ms");
+    comm().abort(why);
+    throw Error(Errc::timeout, c10::str("libcoll: rank ", comm().rank(), " of ", comm().size(), ": ", why));
+  }
+  // Peers that have done their part may have gone, so the system is asked only where something takes long.
+  if (now - last_check_ < 10ms) return;
+  last_check_ = now;
+  comm().check_streams(waited > 1s);
 }
 
 void Lane::note_failures(const std::vector<WorkPtr>& over) {
   for (const WorkPtr& w : over) {
-    if (!w->error_) continue;
-    try {
-      std::rethrow_exception(w->error_);
-    } catch (const Error& e) {
-      const bool harmless = e.code() == Errc::invalid_argument || e.code() == Errc::mismatch || e.code() == Errc::unsupported;
-      const bool goes_on = w->task_.message ? e.code() != Errc::peer_lost && e.code() != Errc::closed : harmless;
-      Errc none = Errc::ok;
-      if (!goes_on) failure_.compare_exchange_strong(none, e.code());
-    } catch (...) {
-    }
+    const Errc code = w->error_ ? code_of(w->error_, Errc::ok) : Errc::ok;
+    const bool harmless = code == Errc::ok || code == Errc::invalid_argument || code == Errc::mismatch || code == Errc::unsupported;
+    const bool goes_on = w->task_.message ? code != Errc::peer_lost && code != Errc::closed : harmless;
+    Errc none = Errc::ok;
+    if (!goes_on) failure_.compare_exchange_strong(none, code);
   }
 }
 

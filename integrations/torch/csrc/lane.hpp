@@ -24,7 +24,8 @@ class Lane : public std::enable_shared_from_this<Lane> {
   explicit Lane(Membership);
   ~Lane();  // hands the communicator to the driver
 
-  // Takes the operation; collectives begin in this order, messages at once. With `wait` returns when it is over.
+  // Takes the operation; collectives begin in this order, messages at once. With `wait` returns when it is over. One that is work of
+  // a stream is enqueued when this returns, by this thread.
   void submit(const WorkPtr&, bool wait);
   // False after `limit` (0: none).
   bool wait_for(CollWork&, std::chrono::milliseconds limit);
@@ -54,10 +55,18 @@ class Lane : public std::enable_shared_from_this<Lane> {
   friend class CollWork;
   static constexpr std::size_t most_running = 32;  // started at once; the rest of a long row waits here
   Comm& comm() { return membership_.own ? membership_.own : membership_.universe->comm; }
-  bool round(std::vector<WorkPtr>& over);
-  bool start_what_can();
+  // What a round has ended: on the host, and on streams.
+  struct Ended {
+    std::vector<WorkPtr> over, arrived;
+  };
+  bool round(Ended&);
+  bool start_what_can(std::vector<WorkPtr>& over);
+  void look_at_streams(std::vector<WorkPtr>& arrived);
+  void check_streams(bool any_arrived);
   void note_failures(const std::vector<WorkPtr>& over);
-  void finish(std::vector<WorkPtr>& over);
+  void finish(Ended&);
+  template <class Over>
+  bool wait_until(const Over& over, std::chrono::milliseconds limit);
 
   Membership membership_;
   std::atomic<std::size_t> unfinished_{0};
@@ -70,6 +79,9 @@ class Lane : public std::enable_shared_from_this<Lane> {
   std::string abort_why_;
   std::mutex mutex_;                // of the communicator and these
   std::deque<WorkPtr> running_, messages_;
+  std::deque<WorkPtr> on_their_way_;  // in streams
+  bool streams_failed_ = false;
+  std::chrono::steady_clock::time_point last_arrival_{}, last_check_{};
   std::uint64_t moves_ = 0;         // of those that run, as of the last round
 };
 

@@ -16,27 +16,34 @@ using std::chrono::milliseconds;
 namespace {
 // Of the monitored barrier's own messages. Each call has tags of its own: who comes late for one is not taken for another's arrival.
 constexpr int highest_tag = std::numeric_limits<int>::max(), barriers = 1 << 20;
+
+// What a tensor on a GPU passes through.
+at::Tensor host_memory_for(const at::Tensor& t) {
+  return at::empty(t.sizes(), at::TensorOptions(t.scalar_type()).pinned_memory(at::globalContext().hasCUDA()));
+}
 }  // namespace
 
 Ptr ProcessGroupLibcoll::send_message(const at::Tensor& t, int dest, int tag, milliseconds timeout) {
-  require_dense_cpu("send", "tensor", t);
-  const at::Tensor data = flat(t);
-  return submit({.type = c10d::OpType::SEND, .title = "libcoll:send", .inputs = {t}, .outputs = {t}, .timeout = timeout, .message = true,
-                 .issue = [data, dest, tag](Comm& c, Requests& q, const CallOptions& o) {
-                   q.push_back(c.isend(data.data_ptr(), static_cast<std::size_t>(bytes_of(data)), dest, tag, o));
-                 }}, true);
+  require_dense("send", "tensor", t);
+  const at::Tensor data = t.is_cuda() ? host_memory_for(t) : flat(t);
+  Task task{.type = c10d::OpType::SEND, .title = "libcoll:send", .inputs = {t}, .outputs = {t}, .timeout = timeout, .message = true,
+            .issue = [data, dest, tag](Starter& s) { s.send(data.data_ptr(), static_cast<std::size_t>(bytes_of(data)), dest, tag); }};
+  if (t.is_cuda()) task.stage = [data, t] { at::Tensor(data).copy_(t, true); };
+  return submit(std::move(task), true);
 }
 
 Ptr ProcessGroupLibcoll::receive_message(const at::Tensor& t, int source, int tag, milliseconds timeout) {
-  require_dense_cpu("recv", "tensor", t);
-  const at::Tensor data = flat_target(t);
+  require_dense("recv", "tensor", t);
+  const at::Tensor data = t.is_cuda() ? host_memory_for(t) : flat_target(t);
   const bool any = source == any_source;
   Task task{.type = any ? c10d::OpType::RECVANYSOURCE : c10d::OpType::RECV, .title = any ? "libcoll:recvAnySource" : "libcoll:recv", .inputs = {t},
             .outputs = {t}, .timeout = timeout, .message = true,
-            .issue = [data, source, tag](Comm& c, Requests& q, const CallOptions& o) {
-              q.push_back(c.irecv(data.data_ptr(), static_cast<std::size_t>(bytes_of(data)), source, tag, o));
+            .issue = [data, source, tag](Starter& s) {
+              s.recv(data.data_ptr(), static_cast<std::size_t>(bytes_of(data)), source, tag);
             }};
-  task.conclude = copy_back(data, t);
+  // Whoever moves the lane on does not wait for the stream; torch keeps pinned memory until it has been read.
+  if (t.is_cuda()) task.conclude = [data, t] { at::Tensor(t).copy_(data, true); };
+  else task.conclude = copy_back(data, t);
   return submit(std::move(task), true);
 }
 

@@ -36,6 +36,9 @@ c10::intrusive_ptr<c10d::Backend> create(const c10::intrusive_ptr<c10d::Store>& 
 }  // namespace
 
 PYBIND11_MODULE(_C, m) {
+  // torch calls it on ranks that a new group leaves out, where groups are bound to a device; here they have no part in it.
+  py::class_<ProcessGroupLibcoll, c10::intrusive_ptr<ProcessGroupLibcoll>, c10d::Backend>(m, "ProcessGroupLibcoll")
+      .def("perform_nocolor_split", [](ProcessGroupLibcoll&, const c10::Device&) {});
   m.def("create", &create, Release(), py::arg("store"), py::arg("rank"), py::arg("size"), py::arg("timeout"), py::arg("name"), py::arg("global_ranks"));
   m.def("describe", [](const c10::intrusive_ptr<c10d::Backend>& b) { return ours(b).lane().with_comm([](libcoll::Comm& c) { return c.describe(); }); }, Release());
   m.def("lent_buffers", [](const c10::intrusive_ptr<c10d::Backend>& b) { return ours(b).lane().with_comm([](libcoll::Comm& c) { return c.lent_buffers(); }); }, Release());

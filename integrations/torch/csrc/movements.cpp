@@ -15,11 +15,7 @@ namespace {
 void require_all(const char* collective, const char* argument, const std::vector<at::Tensor>& tensors, int size) {
   TORCH_CHECK_VALUE(tensors.size() == static_cast<std::size_t>(size), "libcoll: ", collective, ": ", argument, " has ", tensors.size(),
                     " tensors; the group has ", size, " ranks");
-  for (const at::Tensor& t : tensors) require_dense_cpu(collective, argument, t);
-}
-
-void require_like(const char* collective, const at::Tensor& a, const at::Tensor& b) {
-  TORCH_CHECK_VALUE(a.scalar_type() == b.scalar_type(), "libcoll: ", collective, ": ", a.scalar_type(), " and ", b.scalar_type(), " in one call");
+  for (const at::Tensor& t : tensors) require_dense(collective, argument, t);
 }
 
 }  // namespace
@@ -28,12 +24,12 @@ Ptr ProcessGroupLibcoll::broadcast(Tensors& tensors, const c10d::BroadcastOption
   require_one("broadcast", "tensors", tensors.size());
   require_root("broadcast", o.rootRank);
   const at::Tensor t = tensors[0];
-  require_dense_cpu("broadcast", "tensor", t);
+  require_dense("broadcast", "tensor", t);
   const int root = static_cast<int>(o.rootRank);
   const at::Tensor data = root == rank_ ? flat(t) : flat_target(t);
   Task task{.type = c10d::OpType::BROADCAST, .title = "libcoll:broadcast", .inputs = tensors, .outputs = tensors, .timeout = o.timeout,
-            .issue = [data, root](Comm& c, Requests& q, const CallOptions& co) {
-              q.push_back(c.ibcast(data.data_ptr(), bytes_of(data), DType::byte, root, co));
+            .issue = [data, root](Starter& s) {
+              s.bcast(data.data_ptr(), bytes_of(data), DType::byte, root);
             }};
   if (root != rank_) task.conclude = copy_back(data, t);
   return submit(std::move(task), o.asyncOp);
@@ -41,9 +37,9 @@ Ptr ProcessGroupLibcoll::broadcast(Tensors& tensors, const c10d::BroadcastOption
 
 // Adds the gathering of every rank's `in` into as many tensors. Of different sizes: each rank sends as much as the others have room for.
 void ProcessGroupLibcoll::add_allgather_list(Task& task, const Tensors& outs, const at::Tensor& in) const {
-  require_dense_cpu("allgather", "input", in);
+  require_dense("allgather", "input", in);
   require_all("allgather", "the output list", outs, size_);
-  for (const at::Tensor& t : outs) require_like("allgather", t, in);
+  for (const at::Tensor& t : outs) require_like("allgather", "an output", t, in);
   const at::Tensor& place = outs[static_cast<std::size_t>(rank_)];
   TORCH_CHECK_VALUE(place.numel() == in.numel(), "libcoll: rank ", rank_, " of ", size_, ": allgather: the input has ", in.numel(),
                     " elements, its place in the output list ", place.numel());
@@ -52,10 +48,10 @@ void ProcessGroupLibcoll::add_allgather_list(Task& task, const Tensors& outs, co
   const at::Tensor from = apart_from(flat(in), to->base, to->span(), to->base + to->displs[static_cast<std::size_t>(rank_)]);
   task.inputs.push_back(in);
   task.outputs.insert(task.outputs.end(), outs.begin(), outs.end());
-  task.issue = [before = std::move(task.issue), from, to](Comm& c, Requests& q, const CallOptions& o) {
-    if (before) before(c, q, o);
-    if (to->even) q.push_back(c.iallgather(from.data_ptr(), to->base, bytes_of(from), DType::byte, o));
-    else q.push_back(c.iallgatherv(from.data_ptr(), bytes_of(from), to->base, to->counts, to->displs, DType::byte, o));
+  task.issue = [before = std::move(task.issue), from, to](Starter& s) {
+    if (before) before(s);
+    if (to->even) s.allgather(from.data_ptr(), to->base, bytes_of(from), DType::byte);
+    else s.allgatherv(from.data_ptr(), bytes_of(from), to->base, to->counts, to->displs, DType::byte);
   };
   task.conclude = [before = std::move(task.conclude), to, outs] {
     if (before) before();
@@ -72,9 +68,9 @@ Ptr ProcessGroupLibcoll::allgather(TensorLists& outs, Tensors& ins, const c10d::
 }
 
 void ProcessGroupLibcoll::add_allgather(Task& task, const at::Tensor& out, const at::Tensor& in) const {
-  require_dense_cpu("allgather", "output", out);
-  require_dense_cpu("allgather", "input", in);
-  require_like("allgather", out, in);
+  require_dense("allgather", "output", out);
+  require_dense("allgather", "input", in);
+  require_like("allgather", "output", out, in);
   TORCH_CHECK_VALUE(out.numel() == in.numel() * size_, "libcoll: rank ", rank_, " of ", size_, ": allgather: the output has ", out.numel(),
                     " elements; with an input of ", in.numel(), " it has to have ", in.numel() * size_);
   const at::Tensor to = flat_target(out);
@@ -82,9 +78,9 @@ void ProcessGroupLibcoll::add_allgather(Task& task, const at::Tensor& out, const
   const at::Tensor from = apart_from(flat(in), to.data_ptr(), bytes_of(to), static_cast<std::byte*>(to.data_ptr()) + rank_ * bytes_of(in));
   task.inputs.push_back(in);
   task.outputs.push_back(out);
-  task.issue = [before = std::move(task.issue), from, to](Comm& c, Requests& q, const CallOptions& o) {
-    if (before) before(c, q, o);
-    q.push_back(c.iallgather(from.data_ptr(), to.data_ptr(), bytes_of(from), DType::byte, o));
+  task.issue = [before = std::move(task.issue), from, to](Starter& s) {
+    if (before) before(s);
+    s.allgather(from.data_ptr(), to.data_ptr(), bytes_of(from), DType::byte);
   };
   if (!to.is_same(out))
     task.conclude = [before = std::move(task.conclude), to, out]() mutable {
@@ -102,8 +98,11 @@ Ptr ProcessGroupLibcoll::_allgather_base(at::Tensor& out, at::Tensor& in, const 
 Ptr ProcessGroupLibcoll::allgather_into_tensor_coalesced(Tensors& outs, Tensors& ins, const c10d::AllgatherOptions& o) {
   TORCH_CHECK_VALUE(outs.size() == ins.size(), "libcoll: allgather_into_tensor_coalesced: ", outs.size(), " outputs and ", ins.size(), " inputs");
   Task task{.type = c10d::OpType::COALESCED, .title = "libcoll:all_gather_into_tensor_coalesced", .timeout = o.timeout};
-  for (std::size_t i = 0; i < outs.size(); ++i) add_allgather(task, outs[i], ins[i]);
-  if (!task.issue) task.issue = [](Comm&, Requests&, const CallOptions&) {};
+  for (std::size_t i = 0; i < outs.size(); ++i) {
+    require_same_device("allgather_into_tensor_coalesced", "an input", ins[i], ins[0]);
+    add_allgather(task, outs[i], ins[i]);
+  }
+  if (!task.issue) task.issue = [](Starter&) {};
   return submit(std::move(task), o.asyncOp);
 }
 
@@ -117,23 +116,24 @@ Ptr ProcessGroupLibcoll::allgather_coalesced(TensorLists& outs, Tensors& ins, co
       TORCH_CHECK_VALUE(list.size() == ins.size(), "libcoll: allgather_coalesced: an output list has ", list.size(), " tensors for ", ins.size(), " inputs");
       column.push_back(list[i]);
     }
+    require_same_device("allgather_coalesced", "an input", ins[i], ins[0]);
     add_allgather_list(task, column, ins[i]);
   }
-  if (!task.issue) task.issue = [](Comm&, Requests&, const CallOptions&) {};
+  if (!task.issue) task.issue = [](Starter&) {};
   return submit(std::move(task), o.asyncOp);
 }
 
 Ptr ProcessGroupLibcoll::gather(TensorLists& outs, Tensors& ins, const c10d::GatherOptions& o) {
   require_one("gather", "inputs", ins.size());
   require_root("gather", o.rootRank);
-  require_dense_cpu("gather", "input", ins[0]);
+  require_dense("gather", "input", ins[0]);
   const int root = static_cast<int>(o.rootRank);
   at::Tensor from = flat(ins[0]);
   Task task{.type = c10d::OpType::GATHER, .title = "libcoll:gather", .inputs = ins, .timeout = o.timeout};
   if (root != rank_) {
     TORCH_CHECK_VALUE(outs.empty() || (outs.size() == 1 && outs[0].empty()), "libcoll: rank ", rank_, " of ", size_, ": gather: only the root, rank ", root, ", has outputs");
-    task.issue = [from, root](Comm& c, Requests& q, const CallOptions& co) {
-      q.push_back(c.igather(from.data_ptr(), nullptr, bytes_of(from), DType::byte, root, co));
+    task.issue = [from, root](Starter& s) {
+      s.gather(from.data_ptr(), nullptr, bytes_of(from), DType::byte, root);
     };
     return submit(std::move(task), o.asyncOp);
   }
@@ -141,15 +141,15 @@ Ptr ProcessGroupLibcoll::gather(TensorLists& outs, Tensors& ins, const c10d::Gat
   require_all("gather", "the output list", outs[0], size_);
   const std::vector<at::Tensor> targets = outs[0];
   for (const at::Tensor& t : targets) {
-    require_like("gather", t, ins[0]);
+    require_like("gather", "an output", t, ins[0]);
     TORCH_CHECK_VALUE(t.numel() == ins[0].numel(), "libcoll: gather: an output has ", t.numel(), " elements, the input ", ins[0].numel());
   }
   auto to = std::make_shared<Blocks>(Blocks::of(targets, Use::write));
   to->pack(Use::write);
   from = apart_from(from, to->base, to->span(), to->base + to->displs[static_cast<std::size_t>(rank_)]);
   task.outputs = targets;
-  task.issue = [from, to, root](Comm& c, Requests& q, const CallOptions& co) {
-    q.push_back(c.igather(from.data_ptr(), to->base, bytes_of(from), DType::byte, root, co));
+  task.issue = [from, to, root](Starter& s) {
+    s.gather(from.data_ptr(), to->base, bytes_of(from), DType::byte, root);
   };
   task.conclude = [to, targets] { to->spread(targets); };
   return submit(std::move(task), o.asyncOp);
@@ -159,7 +159,7 @@ Ptr ProcessGroupLibcoll::scatter(Tensors& outs, TensorLists& ins, const c10d::Sc
   require_one("scatter", "outputs", outs.size());
   require_root("scatter", o.rootRank);
   const at::Tensor out = outs[0];
-  require_dense_cpu("scatter", "output", out);
+  require_dense("scatter", "output", out);
   const int root = static_cast<int>(o.rootRank);
   at::Tensor to = flat_target(out);
   auto from = std::make_shared<Blocks>();
@@ -168,7 +168,7 @@ Ptr ProcessGroupLibcoll::scatter(Tensors& outs, TensorLists& ins, const c10d::Sc
     require_one("scatter", "inputs", ins.size());
     require_all("scatter", "the input list", ins[0], size_);
     for (const at::Tensor& t : ins[0]) {
-      require_like("scatter", t, out);
+      require_like("scatter", "an input", t, out);
       TORCH_CHECK_VALUE(t.numel() == out.numel(), "libcoll: scatter: an input has ", t.numel(), " elements, the output ", out.numel());
     }
     *from = Blocks::of(ins[0], Use::read);
@@ -178,8 +178,8 @@ Ptr ProcessGroupLibcoll::scatter(Tensors& outs, TensorLists& ins, const c10d::Sc
   } else {
     TORCH_CHECK_VALUE(ins.empty() || (ins.size() == 1 && ins[0].empty()), "libcoll: rank ", rank_, " of ", size_, ": scatter: only the root, rank ", root, ", has inputs");
   }
-  task.issue = [from, to, root](Comm& c, Requests& q, const CallOptions& co) {
-    q.push_back(c.iscatter(from->base, to.data_ptr(), bytes_of(to), DType::byte, root, co));
+  task.issue = [from, to, root](Starter& s) {
+    s.scatter(from->base, to.data_ptr(), bytes_of(to), DType::byte, root);
   };
   task.conclude = copy_back(to, out);
   return submit(std::move(task), o.asyncOp);
@@ -188,8 +188,8 @@ Ptr ProcessGroupLibcoll::scatter(Tensors& outs, TensorLists& ins, const c10d::Sc
 Ptr ProcessGroupLibcoll::alltoall(Tensors& outs, Tensors& ins, const c10d::AllToAllOptions& o) {
   require_all("alltoall", "the output list", outs, size_);
   require_all("alltoall", "the input list", ins, size_);
-  for (const at::Tensor& t : outs) require_like("alltoall", t, ins[0]);
-  for (const at::Tensor& t : ins) require_like("alltoall", t, ins[0]);
+  for (const at::Tensor& t : outs) require_like("alltoall", "an output", t, ins[0]);
+  for (const at::Tensor& t : ins) require_like("alltoall", "an input", t, ins[0]);
   auto to = std::make_shared<Blocks>(Blocks::of(outs, Use::write));
   std::vector<at::Tensor> sources;
   for (const at::Tensor& t : ins) {
@@ -198,9 +198,14 @@ Ptr ProcessGroupLibcoll::alltoall(Tensors& outs, Tensors& ins, const c10d::AllTo
     sources.push_back(std::move(source));
   }
   auto from = std::make_shared<Blocks>(Blocks::of(sources, Use::read));
+  // Host memory has one address space; of a GPU, libcoll takes a buffer to be one piece from its lowest block to its highest.
+  if (ins[0].is_cuda()) {
+    to->pack(Use::write);
+    from->pack(Use::read);
+  }
   return submit({.type = c10d::OpType::ALLTOALL, .title = "libcoll:all_to_all", .inputs = ins, .outputs = outs, .timeout = o.timeout,
-                 .issue = [from, to](Comm& c, Requests& q, const CallOptions& co) {
-                   q.push_back(c.ialltoallv(from->base, from->counts, from->displs, to->base, to->counts, to->displs, DType::byte, co));
+                 .issue = [from, to](Starter& s) {
+                   s.alltoallv(from->base, from->counts, from->displs, to->base, to->counts, to->displs, DType::byte);
                  },
                  .conclude = [to, targets = outs] { to->spread(targets); }}, o.asyncOp);
 }
@@ -231,30 +236,35 @@ struct Rows {
 // Without any splits it is the block form: leave them out on all ranks or on none.
 Ptr ProcessGroupLibcoll::alltoall_base(at::Tensor& out, at::Tensor& in, std::vector<std::int64_t>& out_splits, std::vector<std::int64_t>& in_splits,
                                        const c10d::AllToAllOptions& o) {
-  require_dense_cpu("alltoall", "output", out);
-  require_dense_cpu("alltoall", "input", in);
-  require_like("alltoall", out, in);
+  require_dense("alltoall", "output", out);
+  require_dense("alltoall", "input", in);
+  require_like("alltoall", "output", out, in);
   const bool even = out_splits.empty() && in_splits.empty();
   const Rows send("input", in, in_splits, size_), recv("output", out, out_splits, size_);
   const at::Tensor to = flat_target(out), from = apart_from(flat(in), to.data_ptr(), bytes_of(to));
   Task task{.type = c10d::OpType::ALLTOALL_BASE, .title = "libcoll:all_to_all", .inputs = {in}, .outputs = {out}, .timeout = o.timeout};
   if (even) {
     TORCH_CHECK_VALUE(bytes_of(in) == bytes_of(out), "libcoll: alltoall: the input has ", in.numel(), " elements, the output ", out.numel());
-    task.issue = [from, to, block = bytes_of(in) / size_](Comm& c, Requests& q, const CallOptions& co) {
-      q.push_back(c.ialltoall(from.data_ptr(), to.data_ptr(), block, DType::byte, co));
+    task.issue = [from, to, block = bytes_of(in) / size_](Starter& s) {
+      s.alltoall(from.data_ptr(), to.data_ptr(), block, DType::byte);
     };
   } else {
-    task.issue = [from, to, send, recv](Comm& c, Requests& q, const CallOptions& co) {
-      q.push_back(c.ialltoallv(from.data_ptr(), send.counts, send.displs, to.data_ptr(), recv.counts, recv.displs, DType::byte, co));
+    task.issue = [from, to, send, recv](Starter& s) {
+      s.alltoallv(from.data_ptr(), send.counts, send.displs, to.data_ptr(), recv.counts, recv.displs, DType::byte);
     };
   }
   task.conclude = copy_back(to, out);
   return submit(std::move(task), o.asyncOp);
 }
 
+// Of a group that has used a GPU it is also behind what the current stream of that GPU has.
 Ptr ProcessGroupLibcoll::barrier(const c10d::BarrierOptions& o) {
-  return submit({.type = c10d::OpType::BARRIER, .title = "libcoll:barrier", .timeout = o.timeout, .after_all = true,
-                 .issue = [](Comm& c, Requests& q, const CallOptions& co) { q.push_back(c.ibarrier(co)); }}, o.asyncOp);
+  Task task{.type = c10d::OpType::BARRIER, .title = "libcoll:barrier", .timeout = o.timeout, .after_all = true, .issue = [](Starter& s) { s.barrier(); }};
+  if (const auto device = side_streams_.device()) {
+    require_no_capture(*device, task.title);
+    task.ready = event_on(current_stream(*device));
+  }
+  return submit(std::move(task), o.asyncOp);
 }
 
 }  // namespace libcoll::torch_door

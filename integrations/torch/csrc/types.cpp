@@ -73,13 +73,24 @@ at::Tensor Reduction::scaled(const at::Tensor& t) const {
   if (!factor) return t;
   const at::AutoDispatchBelowADInplaceOrView raw;
   const auto* f = static_cast<const c10d::PreMulSumSupplement*>(factor.get());
-  return f->tensor_factor.defined() ? t.mul(f->tensor_factor.to(t.scalar_type())) : t.mul(f->double_factor).to(t.scalar_type());
+  return f->tensor_factor.defined() ? t.mul(f->tensor_factor.to(t.device(), t.scalar_type())) : t.mul(f->double_factor).to(t.scalar_type());
 }
 
-void require_dense_cpu(const char* collective, const char* argument, const at::Tensor& t) {
+void require_dense(const char* collective, const char* argument, const at::Tensor& t) {
   TORCH_CHECK_VALUE(t.defined(), "libcoll: ", collective, ": ", argument, " is undefined");
   TORCH_CHECK_VALUE(t.layout() == at::kStrided, "libcoll: ", collective, ": ", argument, " is ", t.layout(), "; it has to be dense");
-  TORCH_CHECK_VALUE(t.device().is_cpu(), "libcoll: ", collective, ": ", argument, " is on ", t.device(), "; this group communicates CPU tensors");
+  TORCH_CHECK_VALUE(t.device().is_cpu() || t.device().is_cuda(), "libcoll: ", collective, ": ", argument, " is on ", t.device(),
+                    "; libcoll communicates CPU and CUDA tensors");
+}
+
+void require_same_device(const char* collective, const char* argument, const at::Tensor& t, const at::Tensor& first) {
+  TORCH_CHECK_VALUE(t.device() == first.device(), "libcoll: ", collective, ": ", argument, " is on ", t.device(), ", and another tensor of the call on ", first.device());
+}
+
+void require_like(const char* collective, const char* argument, const at::Tensor& t, const at::Tensor& first) {
+  require_same_device(collective, argument, t, first);
+  TORCH_CHECK_VALUE(t.scalar_type() == first.scalar_type(), "libcoll: ", collective, ": ", argument, " is ", t.scalar_type(), ", and another tensor of the call ",
+                    first.scalar_type());
 }
 
 at::Tensor flat(const at::Tensor& t) {
@@ -132,6 +143,23 @@ Blocks Blocks::of(const std::vector<at::Tensor>& tensors, Use use) {
   return b;
 }
 
+namespace {
+// A contiguous tensor into the packed bytes from `at` on (read), or out of them (write).
+void copy_block(const at::Tensor& packed, Count at, const at::Tensor& t, Blocks::Use use) {
+  const std::int64_t n = bytes_of(t);
+  if (n == 0) return;
+  if (packed.is_cpu()) {
+    auto* there = static_cast<std::byte*>(packed.data_ptr()) + at;
+    std::memcpy(use == Blocks::Use::read ? there : t.data_ptr(), use == Blocks::Use::read ? t.data_ptr() : there, static_cast<std::size_t>(n));
+    return;
+  }
+  const at::AutoDispatchBelowADInplaceOrView raw;
+  at::Tensor there = packed.narrow(0, at, n), here = t.view({-1}).view(at::kByte);
+  if (use == Blocks::Use::read) there.copy_(here);
+  else here.copy_(there);
+}
+}  // namespace
+
 std::int64_t Blocks::bytes() const {
   std::int64_t sum = 0;
   for (const Count c : counts) sum += c;
@@ -140,12 +168,12 @@ std::int64_t Blocks::bytes() const {
 
 void Blocks::pack(Use use) {
   if (adjacent) return;
-  packed_ = at::empty({bytes()}, at::kByte);
+  packed_ = at::empty({bytes()}, tensors[0].options().dtype(at::kByte));
   base = static_cast<std::byte*>(packed_.data_ptr());
   Count at = 0;
   for (std::size_t i = 0; i < tensors.size(); ++i) {
     displs[i] = at;
-    if (use == Use::read && counts[i] != 0) std::memcpy(base + at, tensors[i].data_ptr(), static_cast<std::size_t>(counts[i]));
+    if (use == Use::read) copy_block(packed_, at, tensors[i], use);
     at += counts[i];
   }
   adjacent = true;
@@ -153,7 +181,7 @@ void Blocks::pack(Use use) {
 
 void Blocks::spread(const std::vector<at::Tensor>& to) const {
   for (std::size_t i = 0; i < tensors.size(); ++i) {
-    if (packed_.defined() && counts[i] != 0) std::memcpy(tensors[i].data_ptr(), base + displs[i], static_cast<std::size_t>(counts[i]));
+    if (packed_.defined()) copy_block(packed_, displs[i], tensors[i], Use::write);
     if (!tensors[i].is_same(to[i])) {
       at::Tensor target = to[i];
       target.copy_(tensors[i]);

@@ -24,8 +24,11 @@ struct Reduction {
   at::Tensor scaled(const at::Tensor& t) const;
 };
 
-// Throws ValueError unless it is a dense CPU tensor, naming the collective and the argument.
-void require_dense_cpu(const char* collective, const char* argument, const at::Tensor&);
+// Throws ValueError naming the collective and the argument unless the tensor is dense and in memory that libcoll knows;
+void require_dense(const char* collective, const char* argument, const at::Tensor&);
+// unless it is on the device of `first`, another tensor of the call; unless it has its element type, too.
+void require_same_device(const char* collective, const char* argument, const at::Tensor&, const at::Tensor& first);
+void require_like(const char* collective, const char* argument, const at::Tensor&, const at::Tensor& first);
 
 // Where an operation reads or writes a tensor: in place if it is contiguous, else in a copy.
 at::Tensor flat(const at::Tensor& t);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "driver.hpp"
+#include "on_stream.hpp"
 
 namespace libcoll::torch_door {
 namespace {
@@ -71,11 +72,16 @@ Membership join(Meeting& meeting, int rank, int size) {
     for (const Record& r : all)
       if (const auto* p = r.find(place.id)) members.push_back(static_cast<int>(p->rank));
     if (members.size() != all.size()) continue;
+    // Ranks that are threads of one process have one registry, and may all have found the same rank of that world.
+    std::vector<int> sorted = members;
+    std::sort(sorted.begin(), sorted.end());
+    if (std::adjacent_find(sorted.begin(), sorted.end()) != sorted.end()) continue;
     for (const auto& u : held)
       if (u->id == place.id) return {u, u->comm.subset(members, exchange)};
   }
   auto universe = std::make_shared<Universe>();
   universe->id = all[0].proposal;
+  universe->has_gpus = has_gpus();
   universe->comm = Comm::from_callback(rank, size, exchange);
   for (const TopologyHost& h : universe->comm.topology().hosts) universe->crowded |= h.oversubscribed;
   const std::lock_guard lock(registry().mutex);

@@ -14,6 +14,7 @@ struct Universe {
   std::uint64_t id = 0;  // agreed; no two worlds have the same
   Comm comm;             // of all its ranks; only the first group uses it itself
   bool crowded = false;  // some host has more ranks than CPUs
+  bool has_gpus = false; // here: calls say where their tensors are
   ~Universe();           // hands comm to the driver, which closes it
 };
 

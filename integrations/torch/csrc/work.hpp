@@ -12,21 +12,14 @@
 
 #include <torch/csrc/distributed/c10d/Work.hpp>
 
-#include "libcoll/comm.hpp"
+#include "on_stream.hpp"
+#include "starter.hpp"
 
 namespace libcoll::torch_door {
 
 class Lane;
 
-// What an operation has under way.
-struct Requests {
-  std::vector<Request> calls;
-  std::vector<Message> messages;
-  void push_back(Request&& r) { calls.push_back(std::move(r)); }
-  void push_back(Message&& m) { messages.push_back(std::move(m)); }
-};
-
-// What an operation is made of. Tensors that `issue` and `conclude` hold live until the operation is over.
+// What an operation is made of. Tensors that `issue` and `conclude` hold live until the operation is over, on its stream, too.
 struct Task {
   c10d::OpType type = c10d::OpType::UNKNOWN;
   const char* title = nullptr;           // of the profiler's event, "libcoll:all_reduce"
@@ -35,22 +28,28 @@ struct Task {
   std::chrono::milliseconds timeout{0};  // 0: the group's
   bool after_all = false;                // begins once every collective before it is done
   bool message = false;                  // knows no order with collectives
-  // Starts what there is to start; it never waits for a peer.
-  std::function<void(Comm&, Requests&, const CallOptions&)> issue{};
-  // Once it is done, if set: puts results where the caller wants them.
+  // Of messages on GPU memory: enqueues the copy into host memory that comes before the message.
+  std::function<void()> stage{};
+  std::shared_ptr<c10::Event> ready{};   // it begins once this has happened, if set
+  // Starts what there is to start; in host memory it never waits for a peer.
+  std::function<void(Starter&)> issue{};
+  // Once it is done, if set: puts results where the caller wants them. On a stream, as part of its work.
   std::function<void()> conclude{};
 };
 
 class CollWork : public c10d::Work {
  public:
-  CollWork(int rank, Task&&, std::uint64_t sequence, std::chrono::milliseconds timeout, std::shared_ptr<Lane>);
+  // `on_stream`: of a task whose tensors are on a GPU.
+  CollWork(int rank, Task&&, std::uint64_t sequence, std::chrono::milliseconds timeout, std::shared_ptr<Lane>, std::unique_ptr<OnStream> on_stream);
   ~CollWork() override;
 
   bool isCompleted() override;
   bool isSuccess() const override;
   std::vector<at::Tensor> result() override { return outputs_; }
-  void synchronize() override {}
-  // Moves the group on meanwhile. After `timeout` it throws, and the operation goes on.
+  // On a stream: what comes to the current stream from now on comes after it.
+  void synchronize() override;
+  // Moves the group on meanwhile. After `timeout` it throws, and the operation goes on. On a stream: synchronize(), and only with a
+  // timeout does the host wait, too.
   bool wait(std::chrono::milliseconds timeout = kNoTimeout) override;
   // Ends all that is under way in the group.
   void abort() override;
@@ -61,11 +60,23 @@ class CollWork : public c10d::Work {
 
  private:
   friend class Lane;
+  // Its calls are work on a stream. Messages on GPU memory are not: they pass through host memory, and only copies are on their stream.
+  bool is_streamed() const { return on_stream_ != nullptr && !task_.message; }
+  bool is_over_on_host();
+  bool is_on_its_way() const { return on_its_way_; }
   // -- By whoever holds the lane.
-  void start(Comm&);
+  bool can_start() const;
+  void start(Comm&, CallOptions);
   bool move_on();   // true: over; then once, without the lane:
   std::uint64_t moves() const;
   void complete();
+  // -- Of what is on its way in a stream.
+  bool has_arrived();
+  void leave_stream();
+  void fail_on_stream();  // with the current exception; the stream may still use the tensors
+  void conclude();
+  void release_tensors();
+  void mark(c10::ivalue::Future&) const;
   void note_error() noexcept;
   // One look at something under way: whether it is over.
   template <class T>
@@ -78,6 +89,8 @@ class CollWork : public c10d::Work {
   const std::uint64_t sequence_;
   const std::chrono::milliseconds timeout_;
   const std::shared_ptr<Lane> lane_;
+  const std::unique_ptr<OnStream> on_stream_;
+  bool on_its_way_ = false;  // enqueued; guarded by mutex_ once it is over on the host
   int source_ = -1;       // of a receive that is done
   std::chrono::steady_clock::time_point begun_{}, ended_{};
   c10::intrusive_ptr<c10::ivalue::Future> future_;  // made when somebody asks; guarded by mutex_
@@ -91,7 +104,7 @@ class BatchWork : public c10d::Work {
   bool isSuccess() const override;
   std::exception_ptr exception() const override;
   std::vector<at::Tensor> result() override;
-  void synchronize() override {}
+  void synchronize() override;
   bool wait(std::chrono::milliseconds timeout = kNoTimeout) override;
   void abort() override;
   c10::intrusive_ptr<c10::ivalue::Future> getFuture() override;

@@ -41,7 +41,8 @@ def _create(options, pg_options):
 
 def _register():
     if NAME.upper() not in dist.Backend._plugins:
-        dist.Backend.register_backend(NAME, _create, extended_api=True, devices=["cpu"])
+        devices = ["cpu", "cuda"] if torch.version.cuda else ["cpu"]
+        dist.Backend.register_backend(NAME, _create, extended_api=True, devices=devices)
         atexit.register(_C.stop)
 
 

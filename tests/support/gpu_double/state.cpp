@@ -61,7 +61,8 @@ void State::fire(Signal& signal) {
 bool State::host_wait(Lock& lock, std::string what, const std::function<bool()>& pred) {
   if (pred()) return true;
   const auto me = host_waits.insert(host_waits.end(), std::move(what));
-  host_cv.wait(lock, [&] { return dead || pred(); });
+  // glibc before 2.41 may lose a wake-up where several threads wait (bug 25847): so they look by themselves, too.
+  while (!dead && !pred()) host_cv.wait_for(lock, std::chrono::milliseconds(50));
   host_waits.erase(me);
   ++progress;
   return pred();
