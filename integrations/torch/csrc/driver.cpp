@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <iterator>
 #include <utility>
 
 #include <c10/util/Logging.h>
@@ -58,7 +59,7 @@ void Driver::ring() {
 
 std::size_t Driver::retired() {
   const std::lock_guard lock(mutex_);
-  return retired_.size();
+  return retired_.size() + closing_;
 }
 
 void Driver::stop() {
@@ -71,10 +72,13 @@ void Driver::stop() {
   Callbacks::instance().stop();
 }
 
-// With mutex_. Closing never waits and takes microseconds.
-bool Driver::close_retired() {
+// Without the lock meanwhile: it waits for no rank, but with a GPU for that.
+bool Driver::close_retired(std::unique_lock<std::mutex>& lock) {
+  std::vector<Comm> closing = std::exchange(retired_, {});
+  closing_ = closing.size();
+  lock.unlock();
   bool any = false;
-  std::erase_if(retired_, [&any](Comm& comm) {
+  std::erase_if(closing, [&any](Comm& comm) {
     bool gone = true;
     try {
       gone = comm.try_close();
@@ -84,6 +88,9 @@ bool Driver::close_retired() {
     any |= gone;
     return gone;
   });
+  lock.lock();
+  closing_ = 0;
+  std::move(closing.begin(), closing.end(), std::back_inserter(retired_));
   return any;
 }
 
@@ -94,7 +101,7 @@ void Driver::body() {
   std::vector<std::shared_ptr<Lane>> now;
   std::unique_lock lock(mutex_);
   while (!quit_) {
-    if (!retired_.empty()) look = close_retired() ? shortest_look : std::min<std::chrono::milliseconds>(2 * look, longest_look);
+    if (!retired_.empty()) look = close_retired(lock) ? shortest_look : std::min<std::chrono::milliseconds>(2 * look, longest_look);
     if (lanes_.empty()) {
       pause = Pause(0);
       if (retired_.empty()) bell_.wait(lock);
@@ -107,7 +114,9 @@ void Driver::body() {
     for (const auto& lane : now) {
       if (lane->has_waiters()) continue;  // they move it on, and ring when they leave
       all_waited_for = false;
-      progressed |= lane->drive();
+      // What arrives in streams was not waited for here; looking for the next need not be quick.
+      const bool only_streams = lane->has_only_streams();
+      progressed |= lane->drive() && !only_streams;
     }
     if (!all_waited_for) pause.rest(progressed);
     lock.lock();

@@ -33,12 +33,13 @@ class Driver {
  private:
   Driver();
   void body();
-  bool close_retired();
+  bool close_retired(std::unique_lock<std::mutex>&);
 
   std::mutex mutex_;
   std::condition_variable bell_;
   std::vector<std::shared_ptr<Lane>> lanes_;
   std::vector<Comm> retired_;
+  std::size_t closing_ = 0;  // of them, in close_retired()
   bool quit_ = false, running_ = false;
   std::thread thread_;
 };

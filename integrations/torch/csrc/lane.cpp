@@ -72,7 +72,7 @@ void Lane::submit(const WorkPtr& work, bool wait) {
     (work->task_.message ? message_inbox_ : inbox_).push_back(work);
   }
   if (work->is_streamed()) {
-    wait_until([&work] { return work->is_over_on_host(); }, {});
+    wait_until_enqueued(*work);
     return;
   }
   if (wait) {
@@ -85,6 +85,10 @@ void Lane::submit(const WorkPtr& work, bool wait) {
 
 bool Lane::wait_for(CollWork& work, std::chrono::milliseconds limit) {
   return wait_until([&work] { return work.isCompleted(); }, limit);
+}
+
+void Lane::wait_until_enqueued(CollWork& work) {
+  if (!work.is_over_on_host()) wait_until([&work] { return work.is_over_on_host(); }, {});
 }
 
 template <class Over>
@@ -130,6 +134,7 @@ void Lane::finish(Ended& ended) {
     if (w->is_on_its_way()) {
       const std::lock_guard lock(mutex_);
       on_their_way_.push_back(w);
+      streaming_.fetch_add(1, std::memory_order_relaxed);
     } else {
       unfinished_.fetch_sub(1, std::memory_order_acq_rel);
     }
@@ -137,8 +142,38 @@ void Lane::finish(Ended& ended) {
   for (const WorkPtr& w : ended.arrived) {
     w->leave_stream();
     w->release_tensors();
+    streaming_.fetch_sub(1, std::memory_order_relaxed);
     unfinished_.fetch_sub(1, std::memory_order_acq_rel);
   }
+}
+
+// Those that wait for a GPU hold up none but those behind them to the same receiver. With inbox_mutex_, as the next.
+WorkPtr Lane::take_message() {
+  const auto goes = [&](auto at) {
+    if (!aborted_ && !(*at)->can_start()) return false;
+    const std::int64_t channel = (*at)->task_.channel;
+    return channel < 0 || std::none_of(message_inbox_.begin(), at, [channel](const WorkPtr& w) { return w->task_.channel == channel; });
+  };
+  for (auto at = message_inbox_.begin(); at != message_inbox_.end(); ++at) {
+    if (!goes(at)) continue;
+    WorkPtr taken = std::move(*at);
+    message_inbox_.erase(at);
+    return taken;
+  }
+  return {};
+}
+
+WorkPtr Lane::take_collective() {
+  if (inbox_.empty() || running_.size() >= most_running) return {};
+  const CollWork& first = *inbox_.front();
+  const bool over = aborted_ || streams_failed_;
+  if (first.task_.after_all && !over && (!running_.empty() || !on_their_way_.empty())) return {};
+  // A call on a stream may wait for peers, which may wait for a message that has not begun.
+  if (first.is_streamed() && !message_inbox_.empty()) return {};
+  if (!first.can_start() && !(over && !first.is_streamed())) return {};
+  WorkPtr taken = std::move(inbox_.front());
+  inbox_.pop_front();
+  return taken;
 }
 
 bool Lane::start_what_can(std::vector<WorkPtr>& over) {
@@ -147,13 +182,9 @@ bool Lane::start_what_can(std::vector<WorkPtr>& over) {
     WorkPtr next;
     {
       const std::lock_guard lock(inbox_mutex_);
-      const bool message = !message_inbox_.empty() && message_inbox_.front()->can_start();
-      const bool full = running_.size() >= most_running;
-      const bool early = !inbox_.empty() && inbox_.front()->task_.after_all && (!running_.empty() || !on_their_way_.empty());
-      if (!message && (full || early || inbox_.empty() || !inbox_.front()->can_start())) return started;
-      auto& from = message ? message_inbox_ : inbox_;
-      next = std::move(from.front());
-      from.pop_front();
+      next = take_message();
+      if (!next) next = take_collective();
+      if (!next) return started;
     }
     next->start(comm(), {.memory = membership_.universe->has_gpus ? Memory::host : Memory::automatic});
     started = true;
@@ -165,7 +196,10 @@ bool Lane::start_what_can(std::vector<WorkPtr>& over) {
 bool Lane::round(Ended& ended) {
   if (abort_wanted_.load(std::memory_order_acquire)) {
     const std::lock_guard lock(inbox_mutex_);
-    if (abort_wanted_.exchange(false)) comm().abort(abort_why_);
+    if (abort_wanted_.exchange(false)) {
+      aborted_ = true;
+      comm().abort(abort_why_);
+    }
   }
   const bool started = start_what_can(ended.over);
   const auto take_out = [&ended](WorkPtr& w) {
@@ -183,12 +217,23 @@ bool Lane::round(Ended& ended) {
 }
 
 void Lane::look_at_streams(std::vector<WorkPtr>& arrived) {
-  while (!on_their_way_.empty() && on_their_way_.front()->has_arrived()) {
-    arrived.push_back(std::move(on_their_way_.front()));
-    on_their_way_.pop_front();
-  }
+  std::exception_ptr failure;
+  std::erase_if(on_their_way_, [&](WorkPtr& w) {
+    try {
+      if (!w->has_arrived()) return false;
+    } catch (...) {  // the device has failed, and does nothing any more
+      w->fail_on_stream();
+      failure = std::current_exception();
+    }
+    arrived.push_back(std::move(w));
+    return true;
+  });
   if (streams_failed_) return;
   try {
+    if (failure) {
+      comm().abort(c10::str("a GPU of rank ", comm().rank(), " failed"));
+      std::rethrow_exception(failure);
+    }
     check_streams(!arrived.empty());
   } catch (...) {
     // The group is over: nothing will have a result.

@@ -29,8 +29,12 @@ class Lane : public std::enable_shared_from_this<Lane> {
   void submit(const WorkPtr&, bool wait);
   // False after `limit` (0: none).
   bool wait_for(CollWork&, std::chrono::milliseconds limit);
+  // Of work on a stream: until all of it is in the stream.
+  void wait_until_enqueued(CollWork&);
   // One round, unless another thread is at it. True if anything happened.
   bool drive();
+  // Nothing is left to do but to see what streams have done.
+  bool has_only_streams() const { return unfinished() == streaming_.load(std::memory_order_relaxed); }
   bool has_waiters() const { return waiters_.load(std::memory_order_relaxed) != 0; }
   bool empty() const { return unfinished_.load(std::memory_order_acquire) == 0; }
   std::size_t unfinished() const { return unfinished_.load(std::memory_order_acquire); }
@@ -61,6 +65,8 @@ class Lane : public std::enable_shared_from_this<Lane> {
   };
   bool round(Ended&);
   bool start_what_can(std::vector<WorkPtr>& over);
+  WorkPtr take_message();
+  WorkPtr take_collective();
   void look_at_streams(std::vector<WorkPtr>& arrived);
   void check_streams(bool any_arrived);
   void note_failures(const std::vector<WorkPtr>& over);
@@ -70,6 +76,7 @@ class Lane : public std::enable_shared_from_this<Lane> {
 
   Membership membership_;
   std::atomic<std::size_t> unfinished_{0};
+  std::atomic<std::size_t> streaming_{0};  // of those, on their way in streams
   std::atomic<int> waiters_{0};
   std::atomic<bool> closed_{false};
   std::atomic<bool> abort_wanted_{false};
@@ -80,7 +87,7 @@ class Lane : public std::enable_shared_from_this<Lane> {
   std::mutex mutex_;                // of the communicator and these
   std::deque<WorkPtr> running_, messages_;
   std::deque<WorkPtr> on_their_way_;  // in streams
-  bool streams_failed_ = false;
+  bool streams_failed_ = false, aborted_ = false;
   std::chrono::steady_clock::time_point last_arrival_{}, last_check_{};
   std::uint64_t moves_ = 0;         // of those that run, as of the last round
 };

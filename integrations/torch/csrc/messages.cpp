@@ -27,6 +27,7 @@ Ptr ProcessGroupLibcoll::send_message(const at::Tensor& t, int dest, int tag, mi
   require_dense("send", "tensor", t);
   const at::Tensor data = t.is_cuda() ? host_memory_for(t) : flat(t);
   Task task{.type = c10d::OpType::SEND, .title = "libcoll:send", .inputs = {t}, .outputs = {t}, .timeout = timeout, .message = true,
+            .channel = (static_cast<std::int64_t>(dest) << 32) | static_cast<std::uint32_t>(tag),
             .issue = [data, dest, tag](Starter& s) { s.send(data.data_ptr(), static_cast<std::size_t>(bytes_of(data)), dest, tag); }};
   if (t.is_cuda()) task.stage = [data, t] { at::Tensor(data).copy_(t, true); };
   return submit(std::move(task), true);

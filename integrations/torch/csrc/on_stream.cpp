@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include <c10/core/DeviceGuard.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 #include <c10/util/Exception.h>
 
@@ -13,8 +14,21 @@ bool has_gpus() { return c10::impl::hasDeviceGuardImpl(c10::kCUDA) && Cuda(c10::
 
 c10::Stream current_stream(c10::Device device) { return Cuda(device.type()).getStream(device); }
 
+namespace {
+// Events go on their own device: a thread that was never on a GPU would otherwise end up on the first, and take memory there.
+template <class F>
+void on_device(c10::Device device, const F& f) noexcept {
+  c10::OptionalDeviceGuard guard;
+  try {
+    guard.reset_device(device);
+  } catch (...) {  // at the end of the process CUDA may be gone
+  }
+  f();
+}
+}  // namespace
+
 std::shared_ptr<c10::Event> event_on(const c10::Stream& stream) {
-  auto event = std::make_shared<c10::Event>(stream.device_type());
+  std::shared_ptr<c10::Event> event(new c10::Event(stream.device_type()), [device = stream.device()](c10::Event* e) { on_device(device, [e] { delete e; }); });
   event->record(stream);
   return event;
 }
@@ -36,6 +50,10 @@ c10::Stream SideStreams::of(c10::Device device) {
   const std::lock_guard lock(mutex_);
   const auto known = std::find_if(streams_.begin(), streams_.end(), [device](const c10::Stream& s) { return s.device() == device; });
   return known != streams_.end() ? *known : streams_.emplace_back(Cuda(device.type()).getStreamFromGlobalPool(device));
+}
+
+OnStream::~OnStream() {
+  on_device(stream.device(), [this] { end.reset(); });
 }
 
 std::optional<c10::Device> SideStreams::device() {

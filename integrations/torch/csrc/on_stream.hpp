@@ -25,12 +25,13 @@ void require_no_capture(c10::Device, const char* operation);
 struct OnStream {
   // On `side`, behind what is in the current stream; without one, on the current stream itself.
   OnStream(c10::Device, std::optional<c10::Stream> side);
+  ~OnStream();
 
   const c10::Stream caller;      // current where the operation was submitted
   const c10::Stream stream;
   const std::thread::id thread;  // makes the call: current devices and captures are a thread's
   const bool captured;           // recorded into a graph: nothing runs now, and nobody can ask how far it is
-  c10::Event end{c10::kCUDA};    // behind the work, once it is recorded
+  std::optional<c10::Event> end{std::in_place, c10::kCUDA};  // behind the work, once it is recorded
 };
 
 // A group's own streams, one for each device. Thread-safe.

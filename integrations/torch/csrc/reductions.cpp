@@ -58,10 +58,12 @@ Ptr ProcessGroupLibcoll::allreduce_sparse(Tensors& tensors, const c10d::Allreduc
     return submit(std::move(task), o.asyncOp);
   }
   // How many values there are, the host has to wait for: after the call, and never inside of it, where others would wait with it.
+  require_no_capture(sparse.device(), "libcoll: allreduce_sparse");
   const Ptr work = submit(std::move(task), false);
   work->wait();
   const at::AutoDispatchBelowADInplaceOrView raw;
   conclude();
+  event_on(current_stream(sparse.device()))->synchronize();
   return work;
 }
 

@@ -46,6 +46,7 @@ CollWork::CollWork(int rank, Task&& task, std::uint64_t sequence, std::chrono::m
     : Work(rank, task.type, task.title, task.inputs), task_(std::move(task)), outputs_(std::move(task_.outputs)), sequence_(sequence),
       timeout_(timeout), lane_(std::move(lane)), on_stream_(std::move(on_stream)) {
   task_.inputs.clear();  // `issue` holds what has to live
+  if (task_.ready) begun_ = std::chrono::steady_clock::now();
 }
 
 CollWork::~CollWork() = default;
@@ -67,15 +68,22 @@ bool CollWork::isSuccess() const {
 
 void CollWork::synchronize() {
   if (!on_stream_) return;
+  lane_->wait_until_enqueued(*this);
   const c10::Stream current = current_stream(on_stream_->stream.device());
-  if (current != on_stream_->stream) on_stream_->end.block(current);
+  if (current != on_stream_->stream) on_stream_->end->block(current);
   // Memory that is given back to the allocator may be used again by what comes later on the stream that it was allocated on.
-  if (current == on_stream_->caller && is_over_on_host()) release_tensors();
+  if (current == on_stream_->caller) release_tensors();
+}
+
+void CollWork::blockCurrentStream() {
+  if (on_stream_) synchronize();
+  else Work::blockCurrentStream();
 }
 
 bool CollWork::wait(std::chrono::milliseconds timeout) {
-  const bool enqueued_is_enough = is_streamed() && timeout == kNoTimeout;
-  if (!enqueued_is_enough && !isCompleted() && !lane_->wait_for(*this, timeout))
+  const bool enqueued_is_enough = on_stream_ && timeout == kNoTimeout;
+  if (enqueued_is_enough) lane_->wait_until_enqueued(*this);
+  else if (!isCompleted() && !lane_->wait_for(*this, timeout))
     C10_THROW_ERROR(DistBackendError, c10::str("libcoll: rank ", rank_, ": wait for ", task_.title, " #", sequence_, " timed out after ", timeout.count(), " ms"));
   std::exception_ptr error;
   c10::intrusive_ptr<c10::ivalue::Future> future;
@@ -126,10 +134,13 @@ void CollWork::note_error() noexcept {
 }
 
 bool CollWork::can_start() const {
-  return (!is_streamed() || on_stream_->thread == std::this_thread::get_id()) && (!task_.ready || task_.ready->query());
+  return (!is_streamed() || on_stream_->thread == std::this_thread::get_id()) && (!task_.ready || task_.ready->query() || is_overdue());
 }
 
+bool CollWork::is_overdue() const { return std::chrono::steady_clock::now() - begun_ > timeout_; }
+
 void CollWork::start(Comm& comm, CallOptions options) {
+  const bool too_late = task_.ready && !task_.ready->query() && is_overdue();
   begun_ = std::chrono::steady_clock::now();
   options.timeout_s = static_cast<double>(timeout_.count()) / 1000;
   c10::OptionalStreamGuard guard;
@@ -139,6 +150,8 @@ void CollWork::start(Comm& comm, CallOptions options) {
     options.stream = on_stream_->stream.native_handle();
   }
   try {
+    if (too_late)
+      throw Error(Errc::timeout, c10::str("libcoll: rank ", comm.rank(), " of ", comm.size(), ": ", task_.title, ": what is before it on its GPU did not end in ", timeout_.count(), " ms"));
     Starter starter(comm, requests_, options);
     task_.issue(starter);
     if (is_streamed()) conclude();
@@ -148,7 +161,7 @@ void CollWork::start(Comm& comm, CallOptions options) {
   if (!is_streamed()) return;
   try {
     // Also behind the first of several calls, where a later one failed: the stream still uses the tensors.
-    on_stream_->end.record(on_stream_->stream);
+    on_stream_->end->record(on_stream_->stream);
     on_its_way_ = !on_stream_->captured;
   } catch (...) {
     note_error();
@@ -168,7 +181,7 @@ void CollWork::release_tensors() {
   decltype(task_.stage) stage;
   decltype(task_.conclude) conclusion;
   std::unique_lock lock(mutex_, std::defer_lock);
-  if (is_streamed()) lock.lock();  // a waiter and the lane may both do it
+  if (on_stream_) lock.lock();  // a waiter and the lane may both do it
   issue.swap(task_.issue);
   stage.swap(task_.stage);
   conclusion.swap(task_.conclude);
@@ -207,14 +220,17 @@ void CollWork::complete() {
       c10::OptionalStreamGuard guard;
       if (on_stream_) guard.reset_stream(on_stream_->stream);
       conclude();
-      if (on_stream_) on_stream_->end.record(on_stream_->stream);
+      if (on_stream_) {
+        on_stream_->end->record(on_stream_->stream);
+        on_its_way_ = task_.conclude != nullptr;
+      }
     } catch (...) {
       note_error();
     }
   }
   if (error_) error_ = in_words_of_torch(error_);
   // On the caller's own stream, its allocator knows when memory may be used again.
-  const bool aside = is_streamed() && on_stream_->stream != on_stream_->caller;
+  const bool aside = on_stream_ && on_stream_->stream != on_stream_->caller;
   if (!aside || !(on_its_way_ || on_stream_->captured)) release_tensors();
   ended_ = std::chrono::steady_clock::now();
   finish(error_);
@@ -230,14 +246,7 @@ void CollWork::complete() {
   });
 }
 
-bool CollWork::has_arrived() {
-  try {
-    return on_stream_->end.query();
-  } catch (...) {
-    fail_on_stream();  // the device has failed, and does nothing any more
-    return true;
-  }
-}
+bool CollWork::has_arrived() { return on_stream_->end->query(); }
 
 void CollWork::fail_on_stream() {
   note_error();
@@ -288,6 +297,10 @@ bool BatchWork::wait(std::chrono::milliseconds timeout) {
 
 void BatchWork::synchronize() {
   for (const auto& p : parts_) p->synchronize();
+}
+
+void BatchWork::blockCurrentStream() {
+  for (const auto& p : parts_) p->blockCurrentStream();
 }
 
 void BatchWork::abort() {

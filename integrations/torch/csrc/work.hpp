@@ -28,6 +28,7 @@ struct Task {
   std::chrono::milliseconds timeout{0};  // 0: the group's
   bool after_all = false;                // begins once every collective before it is done
   bool message = false;                  // knows no order with collectives
+  std::int64_t channel = -1;             // of a send, its receiver and tag: equal ones begin in their order
   // Of messages on GPU memory: enqueues the copy into host memory that comes before the message.
   std::function<void()> stage{};
   std::shared_ptr<c10::Event> ready{};   // it begins once this has happened, if set
@@ -51,6 +52,7 @@ class CollWork : public c10d::Work {
   // Moves the group on meanwhile. After `timeout` it throws, and the operation goes on. On a stream: synchronize(), and only with a
   // timeout does the host wait, too.
   bool wait(std::chrono::milliseconds timeout = kNoTimeout) override;
+  void blockCurrentStream() override;
   // Ends all that is under way in the group.
   void abort() override;
   c10::intrusive_ptr<c10::ivalue::Future> getFuture() override;
@@ -66,6 +68,7 @@ class CollWork : public c10d::Work {
   bool is_on_its_way() const { return on_its_way_; }
   // -- By whoever holds the lane.
   bool can_start() const;
+  bool is_overdue() const;
   void start(Comm&, CallOptions);
   bool move_on();   // true: over; then once, without the lane:
   std::uint64_t moves() const;
@@ -92,7 +95,7 @@ class CollWork : public c10d::Work {
   const std::unique_ptr<OnStream> on_stream_;
   bool on_its_way_ = false;  // enqueued; guarded by mutex_ once it is over on the host
   int source_ = -1;       // of a receive that is done
-  std::chrono::steady_clock::time_point begun_{}, ended_{};
+  std::chrono::steady_clock::time_point begun_{}, ended_{};  // begun_: submitted, until it is started, where it waits for `ready`
   c10::intrusive_ptr<c10::ivalue::Future> future_;  // made when somebody asks; guarded by mutex_
 };
 
@@ -105,6 +108,7 @@ class BatchWork : public c10d::Work {
   std::exception_ptr exception() const override;
   std::vector<at::Tensor> result() override;
   void synchronize() override;
+  void blockCurrentStream() override;
   bool wait(std::chrono::milliseconds timeout = kNoTimeout) override;
   void abort() override;
   c10::intrusive_ptr<c10::ivalue::Future> getFuture() override;

@@ -55,6 +55,87 @@ TEST_P(CudaStreams, NoHostWaitsForAStream) {
   }), "");
 }
 
+TEST_P(CudaStreams, BlockingTheCurrentStreamOrders) {
+  EXPECT_EQ(run_ranks(GetParam(), [](Rank& r) {
+    connect(r);
+    std::optional<Gate> gate;
+    Tensors t{ones(r, 1000)};
+    if (r.rank == 1) gate.emplace(r.gpu);
+    const Work work = r.group->allreduce(t);
+    work->blockCurrentStream();
+    add(t[0], 1);
+    EXPECT_FALSE(work->isCompleted());
+    r.meet();
+    if (gate) gate->open();
+    EXPECT_TRUE(all_are(t[0], r.size + 1));
+  }), "");
+}
+
+// One that waits for its GPU holds up those behind it to the same rank with the same tag, and no others.
+TEST_P(CudaStreams, MessagesPassOneThatWaitsForItsGpu) {
+  EXPECT_EQ(run_ranks(GetParam(), [](Rank& r) {
+    Tensors one{at::ones({4})}, two{at::full({4}, 2.0f)}, from_gpu{ones(r, 4)};
+    if (r.rank == 0) {
+      Gate gate(r.gpu);
+      const Work waits = r.group->send(from_gpu, 1, 1), behind = r.group->send(two, 1, 1), passes = r.group->send(one, 1, 2);
+      passes->wait();
+      r.meet();
+      EXPECT_FALSE(waits->isCompleted());
+      EXPECT_FALSE(behind->isCompleted());
+      gate.open();
+      waits->wait();
+      behind->wait();
+    } else if (r.rank == 1) {
+      Tensors first{at::zeros({4})}, second{at::zeros({4})}, other{at::zeros({4})};
+      r.group->recv(other, 0, 2)->wait();
+      r.meet();
+      r.group->recv(first, 0, 1)->wait();
+      r.group->recv(second, 0, 1)->wait();
+      EXPECT_TRUE(all_are(other[0], 1));
+      EXPECT_TRUE(all_are(first[0], 1));
+      EXPECT_TRUE(all_are(second[0], 2));
+    } else {
+      r.meet();
+    }
+  }), "");
+}
+
+// The group's first call on a GPU waits for all ranks: also for one that waits for a message first.
+TEST_P(CudaStreams, MessagesLeaveBeforeACallThatWaits) {
+  EXPECT_EQ(run_ranks(GetParam(), [](Rank& r) {
+    Tensors x{ones(r, 4)}, y{ones(r, 4)};
+    if (r.rank == 0) {
+      Gate gate(r.gpu);
+      std::thread later([&gate] {
+        std::this_thread::sleep_for(100ms);
+        gate.open();
+      });
+      r.group->send(x, 1, 0);
+      r.group->allreduce(y)->wait();
+      later.join();
+    } else {
+      if (r.rank == 1) r.group->recv(x, 0, 0)->wait(30s);
+      r.group->allreduce(y)->wait();
+    }
+    EXPECT_TRUE(all_are(y[0], r.size));
+  }), "");
+}
+
+TEST_P(CudaStreams, MessagesDoNotWaitForEverForTheirGpu) {
+  EXPECT_EQ(run_ranks(GetParam(), [](Rank& r) {
+    Tensors x{ones(r, 4)};
+    Gate gate(r.gpu);
+    const Work work = r.group->send(x, (r.rank + 1) % r.size, 0);
+    try {
+      work->wait();
+      ADD_FAILURE() << "it waited for nothing";
+    } catch (const std::exception& e) {
+      EXPECT_NE(std::string(e.what()).find("what is before it on its GPU did not end in 300 ms"), std::string::npos) << e.what();
+    }
+    gate.open();
+  }, 300ms), "");
+}
+
 // What follows an asynchronous call in the caller's stream is beside it.
 TEST_P(CudaStreams, AsynchronousCallsAreAside) {
   EXPECT_EQ(run_ranks(GetParam(), [](Rank& r) {
@@ -179,12 +260,11 @@ TEST_P(CudaStreams, TensorsLiveOnWhenAnotherStreamWaits) {
       at::Tensor result = blank(r.gpu, {500 * r.size}, at::kFloat);
       Work work;
       {
+        c10::OptionalStreamGuard guard;
+        if (r.rank == 0) guard.reset_stream(fake_cuda::own_stream(0, 1));
         at::Tensor from = ones(r, 500);
-        if (r.rank == 0) {
-          const c10::StreamGuard guard(fake_cuda::own_stream(0, 1));
-          gate.emplace(r.gpu);
-        }
-        work = r.group->_allgather_base(result, from);
+        if (r.rank == 0) gate.emplace(r.gpu);
+        work = r.group->_allgather_base(result, from, {.asyncOp = true});
       }
       {
         const c10::StreamGuard guard(other);
