@@ -14,15 +14,19 @@ namespace {
 
 double us_for(double bytes, double gbps) { return bytes / (gbps * 1e3); }
 
+// The measured speeds are those of a cache, which has to hold operands, staging memory and results of several ranks;
+// what it does not hold is copied, and reduced, at the speed of memory.
+double speed(double gbps, double bytes) {
+  constexpr double cache_bytes = 256 << 10, memory_gbps = 10;
+  return bytes <= cache_bytes ? gbps : std::min(gbps, memory_gbps);
+}
+
 // One native operation of `ranks` ranks. Small ones are hops; large ones are copies, of which every rank
 // makes its own at the same time: as far as there are CPUs.
 double native_us(const Work& w, double bytes, const Costs& c) {
   const double hop = c.crowded() ? c.hop_us * w.ranks : c.hop_us + 0.01 * w.ranks;
-  // The measured speeds are those of a cache, which has to hold operands, staging memory and results of several ranks;
-  // what it does not hold is copied at the speed of memory.
-  constexpr double cache_bytes = 256 << 10, memory_gbps = 10;
-  const double most = bytes <= cache_bytes ? c.copy_gbps : memory_gbps;
-  const double stage = us_for(bytes, std::min(c.staged_gbps, most)), read = us_for(bytes, std::min(c.copy_gbps, most));
+  const double copy_gbps = speed(c.copy_gbps, bytes);
+  const double stage = us_for(bytes, std::min(c.staged_gbps, copy_gbps)), read = us_for(bytes, copy_gbps);
   const double ranks = std::max(1, w.ranks), peers = std::max(1.0, ranks - 1);
   // `own`: of the busiest rank; `all`: of all together, who take turns.
   const auto copies = [&](double own, double all) { return hop + std::max(own, all * std::min(c.ranks_per_cpu / ranks, 1.0)); };
@@ -43,7 +47,7 @@ double native_us(const Work& w, double bytes, const Costs& c) {
 double message_us(const Work& w, double at_once, double flows, double sent, double reduced, const Costs& c) {
   const double further = c.crowded() ? c.alpha_us : c.send_us;
   const double alpha = c.alpha_us + further * (flows * at_once - 1);
-  return w.rounds * alpha + us_for(sent, c.network_gbps) * flows + us_for(reduced, c.reduce_gbps);
+  return w.rounds * alpha + us_for(sent, c.network_gbps) * flows + us_for(reduced, speed(c.reduce_gbps, reduced));
 }
 
 // How many messages the busiest rank has under way in one round.

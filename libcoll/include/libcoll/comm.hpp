@@ -165,7 +165,8 @@ class LIBCOLL_API Comm {
   // to know of it, and nothing can be started on it any more. For those who cannot go on; the Comm still wants its close().
   void abort(std::string_view why);
   // Not collective. For those who wait for work that calls have left on a stream: moves the library on, and throws what such work
-  // of this communicator has ended with: a lost peer, an error of NCCL. Then the communicator is over, as after abort().
+  // of this communicator has ended with: a lost peer, an error of NCCL. Then the communicator is over, as after abort(). Nothing in
+  // a world without GPUs.
   // `ask_system`: also whether the processes of its peers are there, which they need not be once they have done their part.
   void check_streams(bool ask_system);
 
