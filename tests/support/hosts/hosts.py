@@ -135,7 +135,7 @@ class Hosts:
     os.makedirs("/run/cgroup")
     sh("mount --rbind /sys/fs/cgroup /run/cgroup")
     script("/run/enter", f'host=$1; shift; {choose_cpus(count) if own_cpus else ""} exec $pin nsenter --net=/run/netns/$host --uts=/run/uts/$host unshare --mount /run/enter2 $host "$@"')
-    own_boot = 'mount --bind /run/boot/$host /proc/sys/kernel/random/boot_id && ' if own_cpus else ""
+    own_boot = 'mount --bind /run/boot/$host /proc/sys/kernel/random/boot_id; ' if own_cpus else ""
     script("/run/enter2", f'host=$1; shift; {own_boot}mount -t sysfs sysfs /sys && mount --rbind /run/cgroup /sys/fs/cgroup && exec "$@"')
     os.makedirs("/run/boot")
     sh("ip netns add switch")
