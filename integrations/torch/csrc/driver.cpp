@@ -12,6 +12,7 @@
 
 #include "callbacks.hpp"
 #include "lane.hpp"
+#include "on_stream.hpp"
 
 namespace libcoll::torch_door {
 namespace {
@@ -38,7 +39,7 @@ void Driver::enroll(const std::shared_ptr<Lane>& lane) {
   bell_.notify_one();
 }
 
-void Driver::retire(Comm&& comm) {
+void Driver::retire(Comm&& comm, std::optional<c10::Device> device) {
   const bool inherited = in_child_of_fork();  // its mutex may be locked for ever
   std::unique_lock lock(mutex_, std::defer_lock);
   if (!inherited) lock.lock();
@@ -47,7 +48,7 @@ void Driver::retire(Comm&& comm) {
     new Comm(std::move(comm));
     return;
   }
-  retired_.push_back(std::move(comm));
+  retired_.push_back({std::move(comm), device});
   if (!std::exchange(running_, true)) thread_ = std::thread([this] { body(); });
   bell_.notify_one();
 }
@@ -74,14 +75,14 @@ void Driver::stop() {
 
 // Without the lock meanwhile: it waits for no rank, but with a GPU for that.
 bool Driver::close_retired(std::unique_lock<std::mutex>& lock) {
-  std::vector<Comm> closing = std::exchange(retired_, {});
+  std::vector<Retired> closing = std::exchange(retired_, {});
   closing_ = closing.size();
   lock.unlock();
   bool any = false;
-  std::erase_if(closing, [&any](Comm& comm) {
+  std::erase_if(closing, [&any](Retired& r) {
     bool gone = true;
     try {
-      gone = comm.try_close();
+      on_device(r.device, [&] { gone = r.comm.try_close(); });
     } catch (const std::exception& e) {
       LOG(WARNING) << "libcoll: a group did not close in order: " << e.what();
     }

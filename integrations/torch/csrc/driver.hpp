@@ -5,8 +5,11 @@
 #include <condition_variable>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <vector>
+
+#include <c10/core/Device.h>
 
 #include "libcoll/comm.hpp"
 
@@ -21,8 +24,8 @@ class Driver {
   void enroll(const std::shared_ptr<Lane>&);
   // A waiter has left a lane that is not empty.
   void ring();
-  // Closes it as soon as all its members do.
-  void retire(Comm&&);
+  // Closes it as soon as all its members do. `device`: that it has worked on, if one.
+  void retire(Comm&&, std::optional<c10::Device> device);
   // Communicators that wait for other members to leave.
   std::size_t retired();
   // Before the interpreter goes: no callback runs afterwards. Operations nobody waits for stay where they are.
@@ -38,7 +41,11 @@ class Driver {
   std::mutex mutex_;
   std::condition_variable bell_;
   std::vector<std::shared_ptr<Lane>> lanes_;
-  std::vector<Comm> retired_;
+  struct Retired {
+    Comm comm;
+    std::optional<c10::Device> device;
+  };
+  std::vector<Retired> retired_;
   std::size_t closing_ = 0;  // of them, in close_retired()
   bool quit_ = false, running_ = false;
   std::thread thread_;

@@ -55,7 +55,7 @@ Lane::Lane(Membership m) : membership_(std::move(m)) {
 }
 
 Lane::~Lane() {
-  if (membership_.own) Driver::instance().retire(std::move(membership_.own));
+  if (membership_.own) Driver::instance().retire(std::move(membership_.own), membership_.universe->gpu());
 }
 
 void Lane::require_own() {
@@ -188,6 +188,7 @@ bool Lane::start_what_can(std::vector<WorkPtr>& over) {
     }
     next->start(comm(), {.memory = membership_.universe->has_gpus ? Memory::host : Memory::automatic});
     started = true;
+    if (next->is_streamed()) membership_.universe->gpu_in_use = next->on_stream_->stream.device_index();
     if (next->is_streamed()) over.push_back(std::move(next));
     else (next->task_.message ? messages_ : running_).push_back(std::move(next));
   }

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include <c10/core/DeviceGuard.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 #include <c10/util/Exception.h>
 
@@ -13,19 +12,6 @@ using Cuda = c10::impl::VirtualGuardImpl;
 bool has_gpus() { return c10::impl::hasDeviceGuardImpl(c10::kCUDA) && Cuda(c10::kCUDA).deviceCount() > 0; }
 
 c10::Stream current_stream(c10::Device device) { return Cuda(device.type()).getStream(device); }
-
-namespace {
-// Events go on their own device: a thread that was never on a GPU would otherwise end up on the first, and take memory there.
-template <class F>
-void on_device(c10::Device device, const F& f) noexcept {
-  c10::OptionalDeviceGuard guard;
-  try {
-    guard.reset_device(device);
-  } catch (...) {  // at the end of the process CUDA may be gone
-  }
-  f();
-}
-}  // namespace
 
 std::shared_ptr<c10::Event> event_on(const c10::Stream& stream) {
   std::shared_ptr<c10::Event> event(new c10::Event(stream.device_type()), [device = stream.device()](c10::Event* e) { on_device(device, [e] { delete e; }); });

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include <c10/core/Device.h>
+#include <c10/core/DeviceGuard.h>
 #include <c10/core/Event.h>
 #include <c10/core/Stream.h>
 
@@ -17,6 +18,17 @@ namespace libcoll::torch_door {
 // Whether torch has GPUs here. Asking loads CUDA's driver, by which libcoll knows, when it makes a world, that GPU memory may come.
 bool has_gpus();
 c10::Stream current_stream(c10::Device);
+// f with this device current, if one is given. A thread that was never on a GPU would otherwise end up on the first, and take
+// memory there.
+template <class F>
+void on_device(std::optional<c10::Device> device, const F& f) {
+  c10::OptionalDeviceGuard guard;
+  try {
+    if (device) guard.reset_device(*device);
+  } catch (...) {  // at the end of the process CUDA may be gone
+  }
+  f();
+}
 // Behind what is in the stream now.
 std::shared_ptr<c10::Event> event_on(const c10::Stream&);
 // Throws where the device's current stream is being captured: a graph holds no work of the host, which `operation` is.

@@ -56,7 +56,7 @@ Record my_record(std::vector<std::shared_ptr<Universe>>& held) {
 }  // namespace
 
 Universe::~Universe() {
-  if (comm) Driver::instance().retire(std::move(comm));
+  if (comm) Driver::instance().retire(std::move(comm), gpu());
 }
 
 Membership join(Meeting& meeting, int rank, int size) {
