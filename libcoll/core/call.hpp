@@ -20,10 +20,9 @@ inline bool is_reduction(Coll c) noexcept {
 
 // size_of without the call: 0 for unknown types.
 inline std::size_t bytes_of(DType type) noexcept {
-  static constexpr std::uint8_t bytes[32] = {1, 2, 4, 8, 1, 2, 4, 8, 2, 2, 4, 8, 1, 1, 8, 16, 1, 1, sizeof(Pair_f32_i32), sizeof(Pair_f64_i32),
+  static constexpr std::uint8_t bytes[256] = {1, 2, 4, 8, 1, 2, 4, 8, 2, 2, 4, 8, 1, 1, 8, 16, 1, 1, sizeof(Pair_f32_i32), sizeof(Pair_f64_i32),
                                              sizeof(Pair_i64_i32), sizeof(Pair_i32_i32), sizeof(Pair_i16_i32), sizeof(Pair_f32_f32), sizeof(Pair_f64_f64)};
-  const auto i = static_cast<std::size_t>(type);
-  return i < sizeof bytes ? bytes[i] : 0;
+  return bytes[static_cast<std::uint8_t>(type)];
 }
 
 enum class Algorithm : std::uint8_t { automatic, direct, sliced, grouped };
@@ -52,17 +51,19 @@ std::string to_text(const Call&);
 inline bool counts_are_hashed(Coll c) noexcept { return c == Coll::reduce_scatter || c == Coll::allgatherv; }
 
 // A Call as three words: what the plan cache hashes and compares. Put together by shifts, so that a
-// call that is found never exists in memory (byte stores read back as words would stall).
+// call that is found never exists in memory (byte stores read back as words would stall). The size of
+// elements follows from the type, but for custom operations.
 struct CallWords {
   std::uint64_t w[3];
   friend bool operator==(const CallWords& a, const CallWords& b) noexcept {
     return ((a.w[0] ^ b.w[0]) | (a.w[1] ^ b.w[1]) | (a.w[2] ^ b.w[2])) == 0;
   }
 };
+inline constexpr CallWords no_call{{~std::uint64_t{0}, 0, 0}};  // of no call: there is no such Algorithm
 inline CallWords words_of(const Call& c) noexcept {
   const auto byte = [](auto v, int at) { return static_cast<std::uint64_t>(static_cast<std::uint8_t>(v)) << (8 * at); };
   return {{byte(c.coll, 0) | byte(c.dtype, 1) | byte(c.op, 2) | byte(c.algorithm, 3) | static_cast<std::uint64_t>(c.root) << 32,
-           static_cast<std::uint64_t>(c.count), c.element_bytes | byte(c.in_place, 4) | byte(c.determinism, 5) | byte(c.recipe, 6) | byte(c.commutative, 7)}};
+           static_cast<std::uint64_t>(c.count), (c.op == Op::custom ? c.element_bytes : 0) | byte(c.in_place, 4) | byte(c.determinism, 5) | byte(c.recipe, 6) | byte(c.commutative, 7)}};
 }
 
 // What differs between ranks, never decides a structure by itself: addresses and per-rank counts.

@@ -14,7 +14,7 @@ namespace libcoll::detail {
 // A power of two in size: the cache indexes by shift.
 struct alignas(128) Plan {
   Call call;
-  CallWords words{};               // of `call`
+  CallWords words = no_call;       // of `call`
   // Runs it to its end. Throws Error{mismatch, timeout, peer_lost}.
   void (*run)(xport::shm::Group&, const Args&, const Plan&) = nullptr;
   xport::shm::Group* group = nullptr;

@@ -16,7 +16,7 @@ class PlanCache {
   const Plan* find(const Call& call) const noexcept {
     const CallWords k = words_of(call);
     const Plan& p = plans_[index(k)];
-    return p.words == k && p.run != nullptr ? &p : nullptr;
+    return p.words == k ? &p : nullptr;
   }
   // `program`: what plan.program points to, kept as long as the plan.
   const Plan& insert(Plan plan, std::shared_ptr<exec::Program> program = nullptr) {

@@ -21,10 +21,10 @@ TEST(PlanCache, FindsWhatWasInsertedAndNothingElse) {
   EXPECT_EQ(cache.find(call)->bytes, 40u);
 }
 
-// Every field takes part in the comparison.
+// Every field takes part in the comparison; the size of elements where it does not follow from the type.
 TEST(PlanCache, DistinguishesEveryField) {
-  const Call base{.coll = Coll::reduce, .dtype = DType::f32, .op = Op::sum, .root = 1, .count = 7, .element_bytes = 4};
-  std::vector<Call> others(8, base);
+  const Call base{.coll = Coll::reduce, .dtype = DType::byte, .op = Op::custom, .root = 1, .count = 7, .element_bytes = 4};
+  std::vector<Call> others(11, base);
   others[0].coll = Coll::allreduce;
   others[1].dtype = DType::i32;
   others[2].op = Op::max;
@@ -33,6 +33,9 @@ TEST(PlanCache, DistinguishesEveryField) {
   others[5].count = 8;
   others[6].element_bytes = 8;
   others[7].in_place = 1;
+  others[8].determinism = 1;
+  others[9].recipe = 1;
+  others[10].commutative = 1;
   for (const Call& other : others) {
     PlanCache cache;
     cache.insert(plan_of(base));
