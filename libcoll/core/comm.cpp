@@ -28,17 +28,18 @@ Result<NamedAlgorithm> read_options(const CallOptions& o) {
   return NamedAlgorithm{.recipe = std::string(o.algorithm)};
 }
 
-void apply_options(CommImpl& c, Call& call, const CallOptions& o) {
+Wanted read_call_options(CommImpl& c, Coll coll, const CallOptions& o) {
   const auto named = read_options(o);
-  if (!named) c.refuse(call.coll, named.error().text);
+  if (!named) c.refuse(coll, named.error().text);
   const bool gpu_recipe = CommImpl::is_for_devices(named->recipe);
   if (c.devices() == nullptr && (o.stream.given || o.memory == Memory::device || o.memory == Memory::mixed || gpu_recipe))
-    c.refuse(call.coll, fmt::format("{} is for GPU memory, and this world uses no GPUs: {}", o.stream.given ? "a stream" : gpu_recipe ? "this algorithm" : "this option memory", c.world().without_gpus));
+    c.refuse(coll, fmt::format("{} is for GPU memory, and this world uses no GPUs: {}", o.stream.given ? "a stream" : gpu_recipe ? "this algorithm" : "this option memory", c.world().without_gpus));
   c.note_options(o);
-  call.algorithm = named->native;
-  if (named->recipe.empty()) return;
-  call.recipe = recipe_number(named->recipe);
-  if (call.recipe == 0) c.refuse_alike(call.coll, "more than 255 different algorithms were named");
+  Wanted w{.algorithm = named->native};
+  if (named->recipe.empty()) return w;
+  w.recipe = recipe_number(named->recipe);
+  if (w.recipe == 0) c.refuse_alike(coll, "more than 255 different algorithms were named");
+  return w;
 }
 
 std::string custom_objection(DType type, const ReduceOp& op) {

@@ -22,26 +22,30 @@ struct RunNow {
 inline std::uint32_t as_root(int root) { return static_cast<std::uint32_t>(root); }
 inline const void* byte_at(const void* p, std::uint64_t offset) { return static_cast<const std::byte*>(p) + offset; }
 
-// Options cost a few comparisons when they are the defaults.
-void apply_options(CommImpl&, Call&, const CallOptions&);
-inline void apply(CommImpl& c, Call& call, const CallOptions& o) {
-  call.determinism = static_cast<std::uint8_t>(o.determinism);
-  if (o.algorithm.empty() && o.timeout_s >= 0 && !o.stream.given && o.memory == Memory::automatic) [[likely]] return;
-  apply_options(c, call, o);
+// What the options make of a call. Calls are put together of numbers from the start: one that options were to change
+// would be written to memory and read back (CallWords says why that is slow).
+struct Wanted {
+  Algorithm algorithm = Algorithm::automatic;
+  std::uint8_t recipe = 0;
+};
+Wanted read_call_options(CommImpl&, Coll, const CallOptions&);
+// A few comparisons where options are the defaults.
+inline Wanted wanted(CommImpl& c, Coll coll, const CallOptions& o) {
+  const std::uint64_t any = o.algorithm.size() | static_cast<std::uint64_t>(o.memory) | static_cast<std::uint64_t>(o.stream.given);
+  return any == 0 && o.timeout_s >= 0 ? Wanted{} : read_call_options(c, coll, o);
 }
 
 inline Call reduction(CommImpl& c, Coll coll, Count count, DType type, const ReduceOp& op, const CallOptions& o) {
   if (op.op() == Op::custom) [[unlikely]] check_custom(c, coll, type, op);
-  Call call{.coll = coll, .dtype = type, .op = op.op(), .count = count, .element_bytes = element_bytes_of(type, op)};
-  call.commutative = op.custom() != nullptr && op.custom()->commutative;
-  apply(c, call, o);
-  return call;
+  const Wanted w = wanted(c, coll, o);
+  return {.coll = coll, .dtype = type, .op = op.op(), .algorithm = w.algorithm, .count = count, .element_bytes = element_bytes_of(type, op),
+          .determinism = static_cast<std::uint8_t>(o.determinism), .recipe = w.recipe, .commutative = op.custom() != nullptr && op.custom()->commutative};
 }
 
 inline Call movement(CommImpl& c, Coll coll, Count count, DType type, int root, const CallOptions& o) {
-  Call call{.coll = coll, .dtype = type, .root = as_root(root), .count = count, .element_bytes = static_cast<std::uint32_t>(bytes_of(type))};
-  apply(c, call, o);
-  return call;
+  const Wanted w = wanted(c, coll, o);
+  return {.coll = coll, .dtype = type, .algorithm = w.algorithm, .root = as_root(root), .count = count, .element_bytes = static_cast<std::uint32_t>(bytes_of(type)),
+          .determinism = static_cast<std::uint8_t>(o.determinism), .recipe = w.recipe};
 }
 
 // Collectives in which every rank has both buffers, of so many blocks of the call's count each. In
@@ -58,9 +62,7 @@ auto symmetric(CommImpl& c, Call call, Args args, std::uint64_t send_blocks, std
 
 template <class Go>
 auto prepare_barrier(CommImpl& c, const CallOptions& o, Go go) {
-  Call call{.coll = Coll::barrier};
-  apply(c, call, o);
-  return go(go.plan(call), Args{.timeout_s = o.timeout_s});
+  return go(go.plan(movement(c, Coll::barrier, 0, DType::byte, 0, o)), Args{.timeout_s = o.timeout_s});
 }
 
 // Neither null nor overlapping other than exactly. What fails here is looked at again, slowly.
