@@ -23,7 +23,7 @@ struct Header {
   std::uint32_t source = 0;  // rank
   std::uint32_t signature = 0;
   std::uint16_t kind = data;
-  std::uint16_t empty = 0;   // one byte stands for none
+  std::uint16_t padding = 0;   // bytes of the payload before the data
   std::uint32_t consumed = 0;  // data and credit: of what the receiver sent in this communicator (flow.hpp)
 };
 static_assert(sizeof(Header) == 32);
@@ -43,6 +43,11 @@ struct Entry {
   void* owner = nullptr;          // the messenger
   void* data = nullptr;           // user's buffer; payload, or UCX's descriptor, of an arrived one
   std::size_t bytes = 0;
+  struct Piece {
+    const void* data;
+    std::size_t bytes;
+  };
+  std::array<Piece, 2> pieces;    // padding and data, while both are sent
   Entry* next = nullptr;          // in its bucket, in the free list, or among those that wait
   Entry* left = nullptr;          // in the list of those in flight
   Entry* right = nullptr;

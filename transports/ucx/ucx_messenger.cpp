@@ -18,6 +18,8 @@ constexpr unsigned message_id = 0;
 // One round: over TCP each is a system call, and the caller looks at what the last one brought first.
 constexpr int rounds_per_progress = 1;
 constexpr auto cancel_patience = std::chrono::seconds(2);
+constexpr char padding[16] = {};
+static_assert(sizeof(Entry::Piece) == sizeof(ucp_dt_iov_t) && offsetof(Entry::Piece, bytes) == offsetof(ucp_dt_iov_t, length));
 }  // namespace
 
 ucs_status_t UcxMessenger::listen() {
@@ -91,6 +93,16 @@ void UcxMessenger::release_held(Peer& p) {
 
 // -- Starting and ending what UCX does
 
+// One byte stands for none. Over TCP, of large messages that the receiver gets whole: as much as lets them lie in the socket,
+// mostly, at a multiple of 16 bytes from their place in a page, which UCX's 13 bytes before them prevent. x86's `rep movsb`, by which Linux
+// copies, takes four times as long where the target is up to 15 bytes further in its page (EPYC 9004: 42 or 180 us for 512 KiB).
+std::uint16_t UcxMessenger::padding_for(const Entry* e) const {
+  constexpr std::size_t copied_slowly = 4096, before = 13;
+  if (e->bytes == 0) return 1;
+  if (e->bytes < copied_slowly || e->bytes > worker_.eager_max()) return 0;
+  return static_cast<std::uint16_t>((reinterpret_cast<std::uintptr_t>(e->data) - before) % 16);
+}
+
 bool UcxMessenger::start_send(Entry* e) {
   ucp_request_param_t param{};
   param.op_attr_mask = UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA | UCP_OP_ATTR_FIELD_MEMORY_TYPE;
@@ -103,10 +115,17 @@ bool UcxMessenger::start_send(Entry* e) {
   }
   e->starting = true;
   if (e->kind == Entry::Kind::sending) ++peer(e->peer).sent;
-  e->header.empty = e->bytes == 0;
-  static const char something = 0;
-  const void* const data = e->header.empty ? &something : e->data;
-  const auto r = ucp_am_send_nbx(peer(e->peer).ep, message_id, &e->header, sizeof e->header, data, e->header.empty ? 1 : e->bytes, &param);
+  e->header.padding = padding_for(e);
+  const void* payload = e->bytes == 0 ? padding : e->data;
+  std::size_t count = e->bytes == 0 ? e->header.padding : e->bytes;
+  if (e->bytes != 0 && e->header.padding != 0) {
+    e->pieces = {{{padding, e->header.padding}, {e->data, e->bytes}}};
+    param.op_attr_mask |= UCP_OP_ATTR_FIELD_DATATYPE;
+    param.datatype = ucp_dt_make_iov();
+    payload = e->pieces.data();
+    count = e->pieces.size();
+  }
+  const auto r = ucp_am_send_nbx(peer(e->peer).ep, message_id, &e->header, sizeof e->header, payload, count, &param);
   if (UCS_PTR_IS_ERR(r) && e->kind == Entry::Kind::sending) --peer(e->peer).sent;
   started(e, r);
   return !UCS_PTR_IS_ERR(r);
@@ -175,8 +194,12 @@ ucs_status_t UcxMessenger::on_message(void* self, const void* header, std::size_
     detail::log().warn("UCX: dropped a message that is not from a rank of this world");
     return UCS_OK;
   }
-  if (h.empty) bytes = 0;
-  return h.kind == Header::data ? m.arrived(h, data, bytes, param->recv_attr) : m.control_arrived(h);
+  if (h.padding > bytes) {
+    detail::log().warn("UCX: dropped a message of {} bytes that says that {} are padding", bytes, h.padding);
+    return UCS_OK;
+  }
+  if ((param->recv_attr & UCP_AM_RECV_ATTR_FLAG_RNDV) == 0) data = static_cast<std::byte*>(data) + h.padding;
+  return h.kind == Header::data ? m.arrived(h, data, bytes - h.padding, param->recv_attr) : m.control_arrived(h);
 }
 
 bool UcxMessenger::same_call(Entry* posted, const Header& h, std::size_t bytes) {
@@ -228,7 +251,8 @@ ucs_status_t UcxMessenger::keep(const Header& h, void* data, std::size_t bytes, 
 
 void UcxMessenger::drop(Entry* e) {
   if (e->payload == Entry::Payload::pooled) payloads_.give(e->data, e->bytes);
-  if (e->payload == Entry::Payload::held || e->payload == Entry::Payload::rendezvous) ucp_am_data_release(worker_.get(), e->data);
+  if (e->payload == Entry::Payload::rendezvous) ucp_am_data_release(worker_.get(), e->data);
+  if (e->payload == Entry::Payload::held) ucp_am_data_release(worker_.get(), static_cast<std::byte*>(e->data) - e->header.padding);
   entries_.give(e);
 }
 

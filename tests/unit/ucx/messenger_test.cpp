@@ -90,6 +90,56 @@ TEST_P(Ucx, MessagesThatArriveBeforeTheyAreAskedFor) {
 }
 
 // What is done needs its sender no more, on a new connection and where the socket is full, too.
+// Large ones have padding before their data, as their place in memory asks for; it is gone where they arrive, whether they
+// were asked for, come early, or are dropped.
+TEST_P(Ucx, LargeMessagesFromAnyAddress) {
+  on_threads(2, options(), [&](Messenger& m, int me, Board& board) {
+    const std::size_t lengths[] = {4095, 4096, 4097, 70001, 1 << 20, (1 << 20) + 1};
+    std::uint32_t sequence = 0;
+    for (const std::size_t bytes : lengths) {
+      const Bytes expected = block(bytes, bytes, 0);
+      for (std::size_t offset = 0; offset < 17; ++offset) {
+        ++sequence;
+        if (me == 0) {
+          Bytes buffer(offset + bytes);
+          std::copy(expected.begin(), expected.end(), buffer.begin() + static_cast<std::ptrdiff_t>(offset));
+          std::deque<Transfer> sends(3);
+          m.send(1, {7, sequence, 0}, buffer.data() + offset, bytes, sends[0]);
+          m.send(1, {7, sequence, 1}, buffer.data() + offset, bytes, sends[1]);
+          m.send(1, {7, sequence, 2}, nullptr, 0, sends[2]);
+          finish_all(m, {&sends[0], &sends[1], &sends[2]});
+          for (const Transfer& t : sends) require_done(t);
+        } else {
+          Bytes asked(bytes), early(bytes);
+          Transfer a, b, last;
+          m.recv(0, {7, sequence, 0}, asked.data(), bytes, a);
+          m.recv(0, {7, sequence, 2}, nullptr, 0, last);
+          finish(m, last);
+          m.recv(0, {7, sequence, 1}, early.data(), bytes, b);
+          finish_all(m, {&a, &b});
+          require_done(a), require_done(b);
+          require(asked == expected && early == expected, std::to_string(bytes) + " bytes at " + std::to_string(offset));
+        }
+      }
+    }
+    // Early and never asked for.
+    if (me == 0) {
+      const Bytes data = block(70000, 1, 0);
+      Transfer t, last;
+      m.send(1, {8, 1, 0}, data.data(), data.size(), t);
+      m.send(1, {9, 1, 0}, nullptr, 0, last);
+      finish_all(m, {&t, &last});
+      require_done(t);
+    } else {
+      Transfer last;
+      m.recv(0, {9, 1, 0}, nullptr, 0, last);
+      finish(m, last);
+      m.forget(8);
+    }
+    meet(m, board, 0, 2);
+  });
+}
+
 TEST_P(Ucx, WhatIsDoneArrivesWithoutItsSender) {
   const auto sizes_and_order = {std::pair{std::size_t{8}, false}, {std::size_t{8}, true}, {std::size_t{64} << 10, false}, {std::size_t{1} << 20, false}, {std::size_t{1} << 20, true}, {huge, false}};
   for (const auto& [bytes, late] : sizes_and_order) {
