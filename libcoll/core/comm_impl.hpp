@@ -62,13 +62,13 @@ class CommImpl {
   // The plan of a valid call, if nothing that was started is still under way. Not cached yet: validates,
   // then builds. An invalid call is announced to the peers, so that none waits for this rank in vain,
   // and throws.
-  const Plan* cached_plan(const Call& call) const noexcept { return static_cast<const PlanCache*>(gate_.now)->find(call); }
+  const Plan* cached_plan(const Call& call) const noexcept { return static_cast<const PlanCache*>(gate_.now)->find_quickly(call); }
   const Plan& plan(const Call& call, std::span<const Count> counts = {}) {
     const Plan* p = cached_plan(call);
     return p != nullptr && counts.empty() ? *p : settled_plan(call, counts);
   }
   // The same for a call that will only be started.
-  const Plan* cached_plan_to_start(const Call& call) const noexcept { return to_start_->find(call); }
+  const Plan* cached_plan_to_start(const Call& call) const noexcept { return to_start_->find_quickly(call); }
   const Plan& plan_to_start(const Call& call, std::span<const Count> counts = {});
   // The problem that a call poses; `counts` of allgatherv and reduce_scatter.
   sched::Problem problem_of(const Call& call, std::span<const Count> counts) const;
@@ -154,7 +154,7 @@ class CommImpl {
   std::vector<sched::Problem::LevelView> levels_;
   std::unique_ptr<exec::Queue, exec::Queue::Disown> queue_;
   PlanCache plans_;
-  PlanCache own_plans_{1u << 31};               // of the library's exchanges, which happen between the finding of a plan and its run
+  PlanTable<1> own_plans_{1u << 31};            // of the library's exchanges, which happen between the finding of a plan and its run
   const PlanCache* to_start_ = &plans_;  // or an empty cache, where buffers have to be looked at
   std::unique_ptr<DeviceSide> devices_;
   const char* last_way_ = "";         // of a plan that lives at least until the next call

@@ -79,7 +79,6 @@ class UcxMessenger final : public Messenger {
   // -- Transfers (ucx_messenger.cpp)
   Entry* new_entry(Entry::Kind, int peer, const Header&, void* data, std::size_t bytes, Transfer*);
   Header header_of(const MessageKey&, Header::Kind) const;
-  std::uint16_t padding_for(const Entry*) const;
   bool start_send(Entry*);  // false if UCX refused
   void start_rendezvous(Entry*, void* descriptor);
   void started(Entry*, ucs_status_ptr_t result);

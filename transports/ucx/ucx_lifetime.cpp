@@ -281,6 +281,15 @@ Result<std::vector<std::vector<char>>> exchange(Bootstrap& bootstrap, const Resu
 }
 
 }  // namespace
+std::string UcxMessenger::text() const {
+  const std::lock_guard lock(mutex_);
+  std::string over = transports_;
+  for (const Peer& p : peers_)
+    if (over.empty() && p.ep != nullptr && p.failing == UCS_OK) over = transports_of(p.ep);
+  transports_ = over;
+  return fmt::format("UCX {}{}{}", ucp_get_version_string(), over.empty() ? "" : " over ", over);
+}
+
 }  // namespace libcoll::xport::ucx
 
 namespace libcoll::xport {

@@ -93,16 +93,6 @@ void UcxMessenger::release_held(Peer& p) {
 
 // -- Starting and ending what UCX does
 
-// One byte stands for none. Over TCP, of large messages that the receiver gets whole: as much as lets them lie in the socket,
-// mostly, at a multiple of 16 bytes from their place in a page, which UCX's 13 bytes before them prevent. x86's `rep movsb`, by which Linux
-// copies, takes four times as long where the target is up to 15 bytes further in its page (EPYC 9004: 42 or 180 us for 512 KiB).
-std::uint16_t UcxMessenger::padding_for(const Entry* e) const {
-  constexpr std::size_t copied_slowly = 4096, before = 13;
-  if (e->bytes == 0) return 1;
-  if (e->bytes < copied_slowly || e->bytes > worker_.eager_max()) return 0;
-  return static_cast<std::uint16_t>((reinterpret_cast<std::uintptr_t>(e->data) - before) % 16);
-}
-
 bool UcxMessenger::start_send(Entry* e) {
   ucp_request_param_t param{};
   param.op_attr_mask = UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA | UCP_OP_ATTR_FIELD_MEMORY_TYPE;
@@ -115,7 +105,7 @@ bool UcxMessenger::start_send(Entry* e) {
   }
   e->starting = true;
   if (e->kind == Entry::Kind::sending) ++peer(e->peer).sent;
-  e->header.padding = padding_for(e);
+  e->header.padding = static_cast<std::uint16_t>(worker_.padding_for(e->data, e->bytes));
   const void* payload = e->bytes == 0 ? padding : e->data;
   std::size_t count = e->bytes == 0 ? e->header.padding : e->bytes;
   if (e->bytes != 0 && e->header.padding != 0) {
@@ -401,15 +391,6 @@ bool UcxMessenger::arm() {
 Traffic UcxMessenger::traffic(int of) const {
   const std::lock_guard lock(mutex_);
   return peers_[static_cast<std::size_t>(of)].traffic;
-}
-
-std::string UcxMessenger::text() const {
-  const std::lock_guard lock(mutex_);
-  std::string over = transports_;
-  for (const Peer& p : peers_)
-    if (over.empty() && p.ep != nullptr && p.failing == UCS_OK) over = transports_of(p.ep);
-  transports_ = over;
-  return fmt::format("UCX {}{}{}", ucp_get_version_string(), over.empty() ? "" : " over ", over);
 }
 
 }  // namespace libcoll::xport::ucx

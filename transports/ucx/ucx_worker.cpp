@@ -134,6 +134,13 @@ Result<Worker> Worker::open(const UcxOptions& options) {
   return w;
 }
 
+std::size_t Worker::padding_for(const void* data, std::size_t bytes) const {
+  constexpr std::size_t worthwhile = 4096, before = 13;
+  if (bytes == 0) return 1;
+  if (bytes < worthwhile || bytes > eager_max_) return 0;
+  return (reinterpret_cast<std::uintptr_t>(data) - before) % 16;
+}
+
 bool Worker::is_quiet(void*& request) const {
   if (request != nullptr) {
     if (ucp_request_check_status(request) == UCS_INPROGRESS) return false;
