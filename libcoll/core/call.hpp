@@ -21,7 +21,7 @@ inline bool is_reduction(Coll c) noexcept {
 // size_of without the call: 0 for unknown types.
 inline std::size_t bytes_of(DType type) noexcept {
   static constexpr std::uint8_t bytes[256] = {1, 2, 4, 8, 1, 2, 4, 8, 2, 2, 4, 8, 1, 1, 8, 16, 1, 1, sizeof(Pair_f32_i32), sizeof(Pair_f64_i32),
-                                             sizeof(Pair_i64_i32), sizeof(Pair_i32_i32), sizeof(Pair_i16_i32), sizeof(Pair_f32_f32), sizeof(Pair_f64_f64)};
+                                              sizeof(Pair_i64_i32), sizeof(Pair_i32_i32), sizeof(Pair_i16_i32), sizeof(Pair_f32_f32), sizeof(Pair_f64_f64)};
   return bytes[static_cast<std::uint8_t>(type)];
 }
 

@@ -3,10 +3,12 @@
 
 #include <mpi.h>
 
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <string>
+#include <thread>
 #include <vector>
 
 namespace pmpi_test {
@@ -25,6 +27,7 @@ inline int size_of(MPI_Comm c = MPI_COMM_WORLD) {
 inline void require(bool ok, const std::string& what) {
   if (ok) return;
   std::fprintf(stderr, "pmpi test: rank %d: %s\n", rank_of(), what.c_str());
+  std::this_thread::sleep_for(std::chrono::milliseconds(200));  // MPICH's launcher may lose what a rank says just before it aborts
   MPI_Abort(MPI_COMM_WORLD, 1);
   std::abort();
 }

@@ -23,7 +23,7 @@ struct Header {
   std::uint32_t source = 0;  // rank
   std::uint32_t signature = 0;
   std::uint16_t kind = data;
-  std::uint16_t padding = 0;   // bytes of the payload before the data
+  std::uint16_t padding = 0;  // bytes of the payload before the data
   std::uint32_t consumed = 0;  // data and credit: of what the receiver sent in this communicator (flow.hpp)
 };
 static_assert(sizeof(Header) == 32);

@@ -281,6 +281,7 @@ Result<std::vector<std::vector<char>>> exchange(Bootstrap& bootstrap, const Resu
 }
 
 }  // namespace
+
 std::string UcxMessenger::text() const {
   const std::lock_guard lock(mutex_);
   std::string over = transports_;

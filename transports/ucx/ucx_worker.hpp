@@ -44,7 +44,8 @@ class Worker {
   // Bytes, less than 16, to send before so many at `data`. One stands for none. Over TCP, of large messages that the receiver
   // gets whole: as many as let the data lie in the socket, mostly, at a multiple of 16 bytes from their place in a page, which
   // UCX's own 13 bytes before them prevent. x86's `rep movsb`, by which Linux copies, takes four times as long where the
-  // target is 1 to 15 bytes further in its page than the source (EPYC 9004: 180 us in place of 42 for 512 KiB).
+  // target is 1 to 15 bytes further in its page than the source (EPYC 9004: 180 us in place of 42 for 512 KiB; glibc's bug
+  // 30994 is the same).
   std::size_t padding_for(const void* data, std::size_t bytes) const;
   detail::Result<std::vector<char>> address() const;
 
