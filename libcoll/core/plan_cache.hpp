@@ -59,7 +59,7 @@ class PlanTable {
   static constexpr std::size_t ways = 4, places = ways << set_bits;
   using Programs = std::array<std::shared_ptr<exec::Program>, places>;
   static std::size_t first_of(const CallWords& k) noexcept {
-    return ((k.w[0] << 8 ^ k.w[1] ^ k.w[2]) * 0x9e3779b97f4a7c15u) >> (64 - set_bits) << 2;
+    return (((k.w[0] << 8 ^ k.w[1] ^ k.w[2]) * 0x9e3779b97f4a7c15u) >> (64 - set_bits)) * ways;
   }
   std::array<Plan, places> plans_{};
   std::uint32_t made_;

@@ -16,14 +16,15 @@ namespace libcoll::xport::ucx {
 
 // What precedes every message. Ranks of a job share the byte order.
 struct Header {
-  enum Kind : std::uint16_t { data, goodbye, goodbye_seen, withdrawn, notice, credit, unlimited, linked };
+  enum Kind : std::uint8_t { data, goodbye, goodbye_seen, withdrawn, notice, credit, unlimited, linked };
   std::uint64_t communicator = 0;  // goodbye: the number of data messages sent before it
   std::uint32_t sequence = 0;
   std::uint32_t message = 0;       // notice: its word
   std::uint32_t source = 0;  // rank
   std::uint32_t signature = 0;
-  std::uint16_t kind = data;
-  std::uint16_t padding = 0;  // bytes of the payload before the data
+  std::uint8_t kind = data;
+  std::uint8_t padding = 0;    // bytes of the payload before the data
+  std::uint16_t arrived = 0;   // messages from the receiver, modulo 2^16 (room.hpp)
   std::uint32_t consumed = 0;  // data and credit: of what the receiver sent in this communicator (flow.hpp)
 };
 static_assert(sizeof(Header) == 32);
@@ -48,6 +49,7 @@ struct Entry {
     std::size_t bytes;
   };
   std::array<Piece, 2> pieces;    // padding and data, while both are sent
+  void* piece = nullptr;          // header and data, while UCX has them
   Entry* next = nullptr;          // in its bucket, in the free list, or among those that wait
   Entry* left = nullptr;          // in the list of those in flight
   Entry* right = nullptr;

@@ -13,6 +13,7 @@
 #include "transports/messenger.hpp"
 #include "transports/ucx/flow.hpp"
 #include "transports/ucx/matching.hpp"
+#include "transports/ucx/room.hpp"
 #include "transports/ucx/ucx_worker.hpp"
 
 namespace libcoll::xport::ucx {
@@ -72,6 +73,8 @@ class UcxMessenger final : public Messenger {
     std::uint64_t goodbye_count = 0;
     bool knows_we_leave = false;               // it has seen our goodbye and all that we sent before
     std::uint64_t sent = 0, arrived = 0;       // data messages, for the goodbyes
+    std::uint16_t messages_arrived = 0;        // of any kind, for the peer's Room
+    Room room;
     Traffic traffic;
     Flows flows;
   };
@@ -79,10 +82,6 @@ class UcxMessenger final : public Messenger {
   // -- Transfers (ucx_messenger.cpp)
   Entry* new_entry(Entry::Kind, int peer, const Header&, void* data, std::size_t bytes, Transfer*);
   Header header_of(const MessageKey&, Header::Kind) const;
-  bool start_send(Entry*);  // false if UCX refused
-  void start_rendezvous(Entry*, void* descriptor);
-  void started(Entry*, ucs_status_ptr_t result);
-  void ended(Entry*, ucs_status_t);
   void deliver(Entry* posted, Entry* arrived);
   void drop(Entry* arrived);
   void finish(Entry*, const std::string& error = {});
@@ -94,9 +93,19 @@ class UcxMessenger final : public Messenger {
   ucs_status_t control_arrived(const Header&);
   static ucs_status_t on_message(void* self, const void* header, std::size_t header_bytes, void* data, std::size_t bytes,
                                  const ucp_am_recv_param_t*);
+  bool advance(int limit);
+
+  // -- What UCX does (ucx_requests.cpp)
+  static constexpr unsigned message_id = 0;
+  bool start_send(Entry*);  // false if UCX refused
+  ucs_status_ptr_t send_in_one_piece(Peer&, Entry*);
+  ucs_status_ptr_t send_in_pieces(Peer&, Entry*);
+  static void expect_end(ucp_request_param_t&, Entry*);
+  void start_rendezvous(Entry*, void* descriptor);
+  void started(Entry*, ucs_status_ptr_t result);
+  void ended(Entry*, ucs_status_t);
   static void on_sent(void* request, ucs_status_t, void* entry);
   static void on_received(void* request, ucs_status_t, std::size_t bytes, void* entry);
-  bool advance(int limit);
 
   // -- Flow control (ucx_flow.cpp)
   void start_data(Flow&, Entry*);
@@ -139,6 +148,8 @@ class UcxMessenger final : public Messenger {
   mutable std::mutex mutex_;
   EntryPool entries_;
   PayloadPool payloads_;
+  static constexpr std::size_t piece_bytes = sizeof(Header) + Room::small_max;
+  void* piece_ = payloads_.take(piece_bytes);  // where the next small message is put together
   MatchTable table_;
   Forgotten forgotten_;
   Entry* in_flight_ = nullptr;              // known to UCX

@@ -246,6 +246,7 @@ UcxMessenger::~UcxMessenger() {
     in_flight_ = e->right;
     finish(e, fmt::format("the transfer with rank {} was pending when its messenger closed", e->peer));
   }
+  payloads_.give(piece_, piece_bytes);
 }
 
 namespace {

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "libcoll/core/log.hpp"
 #include "transports/ucx/ucx_impl.hpp"
@@ -14,12 +15,9 @@
 namespace libcoll::xport::ucx {
 
 namespace {
-constexpr unsigned message_id = 0;
 // One round: over TCP each is a system call, and the caller looks at what the last one brought first.
 constexpr int rounds_per_progress = 1;
 constexpr auto cancel_patience = std::chrono::seconds(2);
-constexpr char padding[16] = {};
-static_assert(sizeof(Entry::Piece) == sizeof(ucp_dt_iov_t) && offsetof(Entry::Piece, bytes) == offsetof(ucp_dt_iov_t, length));
 }  // namespace
 
 ucs_status_t UcxMessenger::listen() {
@@ -69,6 +67,7 @@ void UcxMessenger::finish(Entry* e, const std::string& error) {
       traffic.bytes_received += e->bytes;
     }
   }
+  if (e->piece != nullptr) payloads_.give(std::exchange(e->piece, nullptr), piece_bytes);
   entries_.give(e);
   if (t == nullptr) return;
   t->request = nullptr;
@@ -91,96 +90,14 @@ void UcxMessenger::release_held(Peer& p) {
   }
 }
 
-// -- Starting and ending what UCX does
-
-bool UcxMessenger::start_send(Entry* e) {
-  ucp_request_param_t param{};
-  param.op_attr_mask = UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA | UCP_OP_ATTR_FIELD_MEMORY_TYPE;
-  param.cb.send = on_sent;
-  param.user_data = e;
-  param.memory_type = UCS_MEMORY_TYPE_HOST;
-  if (worker_.eager_max() != 0) {
-    param.op_attr_mask |= UCP_OP_ATTR_FIELD_FLAGS;
-    param.flags = e->bytes <= worker_.eager_max() ? UCP_AM_SEND_FLAG_EAGER : UCP_AM_SEND_FLAG_RNDV;
-  }
-  e->starting = true;
-  if (e->kind == Entry::Kind::sending) ++peer(e->peer).sent;
-  e->header.padding = static_cast<std::uint16_t>(worker_.padding_for(e->data, e->bytes));
-  const void* payload = e->bytes == 0 ? padding : e->data;
-  std::size_t count = e->bytes == 0 ? e->header.padding : e->bytes;
-  if (e->bytes != 0 && e->header.padding != 0) {
-    e->pieces = {{{padding, e->header.padding}, {e->data, e->bytes}}};
-    param.op_attr_mask |= UCP_OP_ATTR_FIELD_DATATYPE;
-    param.datatype = ucp_dt_make_iov();
-    payload = e->pieces.data();
-    count = e->pieces.size();
-  }
-  const auto r = ucp_am_send_nbx(peer(e->peer).ep, message_id, &e->header, sizeof e->header, payload, count, &param);
-  if (UCS_PTR_IS_ERR(r) && e->kind == Entry::Kind::sending) --peer(e->peer).sent;
-  started(e, r);
-  return !UCS_PTR_IS_ERR(r);
-}
-
-void UcxMessenger::start_rendezvous(Entry* e, void* descriptor) {
-  ucp_request_param_t param{};
-  param.op_attr_mask = UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA | UCP_OP_ATTR_FIELD_MEMORY_TYPE;
-  param.cb.recv_am = on_received;
-  param.user_data = e;
-  param.memory_type = UCS_MEMORY_TYPE_HOST;
-  e->kind = Entry::Kind::receiving;
-  e->starting = true;
-  started(e, ucp_am_recv_data_nbx(worker_.get(), descriptor, e->data, e->bytes, &param));
-}
-
-void UcxMessenger::started(Entry* e, ucs_status_ptr_t result) {
-  e->starting = false;
-  if (result == nullptr) return ended(e, UCS_OK);
-  if (UCS_PTR_IS_ERR(result)) return ended(e, UCS_PTR_STATUS(result));
-  if (e->ended_early) {
-    ucp_request_free(result);
-    return ended(e, static_cast<ucs_status_t>(e->status));
-  }
-  e->left = nullptr;
-  e->right = in_flight_;
-  if (in_flight_ != nullptr) in_flight_->left = e;
-  in_flight_ = e;
-}
-
-void UcxMessenger::ended(Entry* e, ucs_status_t status) {
-  if (e->kind == Entry::Kind::control && e->header.kind == Header::linked && status == UCS_OK) {
-    peer(e->peer).told = true;
-    look_for_link(peer(e->peer));
-  }
-  if (status == UCS_OK) return complete(e);
-  const Peer& p = peer(e->peer);
-  finish(e, p.why.empty() ? fmt::format("rank {}: the connection failed: {}", e->peer, ucs_status_string(status)) : p.why);
-}
-
-void UcxMessenger::on_sent(void* request, ucs_status_t status, void* entry) {
-  auto* const e = static_cast<Entry*>(entry);
-  if (e->starting) {  // started() sees to the rest
-    e->ended_early = true;
-    e->status = status;
-    return;
-  }
-  ucp_request_free(request);
-  auto* const self = static_cast<UcxMessenger*>(e->owner);
-  if (e->left != nullptr) e->left->right = e->right;
-  else self->in_flight_ = e->right;
-  if (e->right != nullptr) e->right->left = e->left;
-  self->ended(e, status);
-}
-
-void UcxMessenger::on_received(void* request, ucs_status_t status, std::size_t, void* entry) { on_sent(request, status, entry); }
-
 // -- Arrivals. Handlers may be called by UCX in the middle of anything; they start nothing but receives.
 
 ucs_status_t UcxMessenger::on_message(void* self, const void* header, std::size_t header_bytes, void* data, std::size_t bytes,
                                       const ucp_am_recv_param_t* param) {
   auto& m = *static_cast<UcxMessenger*>(self);
   Header h;
-  if (header_bytes == sizeof h) std::memcpy(&h, header, sizeof h);
-  if (header_bytes != sizeof h || h.source >= m.peers_.size()) {
+  if (header_bytes >= sizeof h) std::memcpy(&h, header, sizeof h);
+  if (header_bytes < sizeof h || (header_bytes > sizeof h && bytes != 0) || h.source >= m.peers_.size()) {
     detail::log().warn("UCX: dropped a message that is not from a rank of this world");
     return UCS_OK;
   }
@@ -188,6 +105,10 @@ ucs_status_t UcxMessenger::on_message(void* self, const void* header, std::size_
     detail::log().warn("UCX: dropped a message of {} bytes that says that {} are padding", bytes, h.padding);
     return UCS_OK;
   }
+  Peer& p = m.peer(static_cast<int>(h.source));
+  ++p.messages_arrived;
+  p.room.hear(h.arrived);
+  if (header_bytes > sizeof h) return m.arrived(h, static_cast<std::byte*>(const_cast<void*>(header)) + sizeof h, header_bytes - sizeof h, 0);
   if ((param->recv_attr & UCP_AM_RECV_ATTR_FLAG_RNDV) == 0) data = static_cast<std::byte*>(data) + h.padding;
   return h.kind == Header::data ? m.arrived(h, data, bytes - h.padding, param->recv_attr) : m.control_arrived(h);
 }

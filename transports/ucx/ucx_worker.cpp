@@ -12,6 +12,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <memory>
 #include <mutex>
 #include <set>
@@ -53,7 +54,8 @@ std::string environment(const char* name) {
 // keepalive, which gives up after seconds, is off while data waits for an acknowledgement, and retransmission gives up
 // after a quarter of an hour (UCX 1.13.1, Linux 6; tests/support/hosts: hosts_ring 2 vanish idle).
 // Over TCP a message that UCX copies counts as sent when UCX has it; the part that the socket has no room for then leaves in
-// this rank's next call, which may be late: it computes, or waits in MPI. One that is not copied is done when the kernel has it.
+// this rank's next call, which may be late: it computes, or waits in MPI. One that is not copied is done when the kernel has
+// it. Small ones of which Room (room.hpp) knows that the kernel takes them at once are copied after all: that is faster.
 // Over TCP in place of segments of 8 KiB: such as hold an eager message whole. Fewer system calls, and no assembling:
 // 64 KiB to 1 MiB take half the time. Few at a time, as each costs its size.
 Result<void> set_defaults(ucp_config_t* config, double seconds, bool rdma) {
@@ -78,6 +80,13 @@ Result<void> set_defaults(ucp_config_t* config, double seconds, bool rdma) {
       return ucx_failure(setting.first.c_str(), s);
   }
   return {};
+}
+
+// What Room counts on: TCP's buffers for sending have no less than Linux's default from the start.
+bool sends_16_kib() {
+  std::size_t least = 0, initial = 0;
+  std::ifstream("/proc/sys/net/ipv4/tcp_wmem") >> least >> initial;
+  return initial >= 16384 && environment("UCX_TCP_SNDBUF").empty() && environment("UCX_SNDBUF").empty();
 }
 
 }  // namespace
@@ -112,6 +121,7 @@ Result<Worker> Worker::open(const UcxOptions& options) {
   std::error_code none;
   const bool rdma = std::filesystem::directory_iterator("/sys/class/infiniband", none) != std::filesystem::directory_iterator();
   if (const auto r = set_defaults(config.get(), options.keepalive_s, rdma); !r) return tl::make_unexpected(r.error());
+  w.may_copy_ = !rdma && sends_16_kib();
   if (!rdma && environment("UCX_RNDV_THRESH").empty()) w.eager_max_ = tcp_eager_max;
 
   ucp_params_t params{};

@@ -3,10 +3,12 @@
 
 #include <ucp/api/ucp.h>
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
 #include "libcoll/core/result.hpp"
+#include "transports/ucx/room.hpp"
 #include "transports/ucx/ucx_messenger.hpp"
 
 namespace libcoll::xport::ucx {
@@ -41,6 +43,9 @@ class Worker {
   int event_fd() const { return event_fd_; }
   // Messages up to this length go at once, longer ones when they are asked for; 0: as UCX chooses.
   std::size_t eager_max() const { return eager_max_; }
+  bool may_wait_to_be_asked(std::size_t bytes) const { return bytes > std::max(eager_max_, Room::small_max); }
+  // Room (room.hpp) tells whether the kernel takes a message that UCX copies before UCX says that it is sent.
+  bool may_copy() const { return may_copy_; }
   // Bytes, less than 16, to send before so many at `data`. One stands for none. Over TCP, of large messages that the receiver
   // gets whole: as many as let the data lie in the socket, mostly, at a multiple of 16 bytes from their place in a page, which
   // UCX's own 13 bytes before them prevent. x86's `rep movsb`, by which Linux copies, takes four times as long where the
@@ -56,11 +61,13 @@ class Worker {
     std::swap(worker_, other.worker_);
     std::swap(event_fd_, other.event_fd_);
     std::swap(eager_max_, other.eager_max_);
+    std::swap(may_copy_, other.may_copy_);
   }
   ucp_context_h context_ = nullptr;
   ucp_worker_h worker_ = nullptr;
   int event_fd_ = -1;
   std::size_t eager_max_ = 0;
+  bool may_copy_ = false;
 };
 
 // "tcp/eth0, rc_mlx5/mlx5_0:1": what this endpoint uses; empty if UCX doesn't tell.

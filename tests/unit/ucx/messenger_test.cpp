@@ -90,68 +90,24 @@ TEST_P(Ucx, MessagesThatArriveBeforeTheyAreAskedFor) {
 }
 
 // What is done needs its sender no more, on a new connection and where the socket is full, too.
-// Large ones have padding before their data, as their place in memory asks for; it is gone where they arrive, whether they
-// were asked for, come early, or are dropped.
-TEST_P(Ucx, LargeMessagesFromAnyAddress) {
-  on_threads(2, options(), [&](Messenger& m, int me, Board& board) {
-    const std::size_t lengths[] = {4095, 4096, 4097, 70001, 1 << 20, (1 << 20) + 1};
-    std::uint32_t sequence = 0;
-    for (const std::size_t bytes : lengths) {
-      const Bytes expected = block(bytes, bytes, 0);
-      for (std::size_t offset = 0; offset < 17; ++offset) {
-        ++sequence;
-        if (me == 0) {
-          Bytes buffer(offset + bytes);
-          std::copy(expected.begin(), expected.end(), buffer.begin() + static_cast<std::ptrdiff_t>(offset));
-          std::deque<Transfer> sends(3);
-          m.send(1, {7, sequence, 0}, buffer.data() + offset, bytes, sends[0]);
-          m.send(1, {7, sequence, 1}, buffer.data() + offset, bytes, sends[1]);
-          m.send(1, {7, sequence, 2}, nullptr, 0, sends[2]);
-          finish_all(m, {&sends[0], &sends[1], &sends[2]});
-          for (const Transfer& t : sends) require_done(t);
-        } else {
-          Bytes asked(bytes), early(bytes);
-          Transfer a, b, last;
-          m.recv(0, {7, sequence, 0}, asked.data(), bytes, a);
-          m.recv(0, {7, sequence, 2}, nullptr, 0, last);
-          finish(m, last);
-          m.recv(0, {7, sequence, 1}, early.data(), bytes, b);
-          finish_all(m, {&a, &b});
-          require_done(a), require_done(b);
-          require(asked == expected && early == expected, std::to_string(bytes) + " bytes at " + std::to_string(offset));
-        }
-      }
-    }
-    // Early and never asked for.
-    if (me == 0) {
-      const Bytes data = block(70000, 1, 0);
-      Transfer t, last;
-      m.send(1, {8, 1, 0}, data.data(), data.size(), t);
-      m.send(1, {9, 1, 0}, nullptr, 0, last);
-      finish_all(m, {&t, &last});
-      require_done(t);
-    } else {
-      Transfer last;
-      m.recv(0, {9, 1, 0}, nullptr, 0, last);
-      finish(m, last);
-      m.forget(8);
-    }
-    meet(m, board, 0, 2);
-  });
-}
-
 TEST_P(Ucx, WhatIsDoneArrivesWithoutItsSender) {
-  const auto sizes_and_order = {std::pair{std::size_t{8}, false}, {std::size_t{8}, true}, {std::size_t{64} << 10, false}, {std::size_t{1} << 20, false}, {std::size_t{1} << 20, true}, {huge, false}};
-  for (const auto& [bytes, late] : sizes_and_order) {
-    on_threads(2, options(), [&, bytes = bytes, late = late](Messenger& m, int me, Board& board) {
-      const std::uint32_t n = bytes < huge ? 32 : 4;
+  struct Case {
+    std::size_t bytes;
+    bool late;
+    bool small_between = false;  // behind each of them, once it is done, when the socket may be full
+  };
+  for (const Case c : {Case{8, false}, {8, true}, {64 << 10, false}, {1 << 20, false}, {1 << 20, true}, {1 << 20, true, true}, {huge, false}}) {
+    on_threads(2, options(), [&](Messenger& m, int me, Board& board) {
+      const std::uint32_t n = c.bytes < huge ? 32 : 4;
+      const auto bytes_of = [&](std::uint32_t i) { return c.small_between && i % 2 != 0 ? 8 : c.bytes; };
       std::deque<Transfer> transfers;
       std::deque<Bytes> buffers;
       std::vector<Transfer*> all;
       for (std::uint32_t i = 0; i < n; ++i) {
-        buffers.push_back(me == 0 ? block(bytes, i, 0) : Bytes(bytes));
+        buffers.push_back(me == 0 ? block(bytes_of(i), i, 0) : Bytes(bytes_of(i)));
         all.push_back(&transfers.emplace_back());
-        if (me == 0) m.send(1, {1, 1, i}, buffers.back().data(), bytes, transfers.back());
+        if (me == 0) m.send(1, {1, 1, i}, buffers.back().data(), bytes_of(i), transfers.back());
+        if (me == 0 && c.small_between) finish(m, transfers.back());
       }
       if (me == 0) {
         finish_all(m, all);
@@ -161,12 +117,12 @@ TEST_P(Ucx, WhatIsDoneArrivesWithoutItsSender) {
         return;
       }
       // As it is when the receiver computes: nothing takes what arrives.
-      if (late) std::this_thread::sleep_for(std::chrono::milliseconds(20));
-      for (std::uint32_t i = 0; i < n; ++i) m.recv(0, {1, 1, i}, buffers[i].data(), bytes, transfers[i]);
+      if (c.late) std::this_thread::sleep_for(std::chrono::milliseconds(20));
+      for (std::uint32_t i = 0; i < n; ++i) m.recv(0, {1, 1, i}, buffers[i].data(), bytes_of(i), transfers[i]);
       finish_all(m, all);
       for (std::uint32_t i = 0; i < n; ++i) {
         require_done(transfers[i]);
-        require(buffers[i] == block(bytes, i, 0), "message " + std::to_string(i));
+        require(buffers[i] == block(bytes_of(i), i, 0), "message " + std::to_string(i));
       }
       ++board.word(0);
     });
