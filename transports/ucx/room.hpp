@@ -17,13 +17,13 @@ class Room {
   // `asked_for`: its data may follow only when the receiver asks for it, behind other messages.
   void started(std::size_t bytes, bool asked_for) {
     ++sent_;
-    if (bytes > small_max) prove(sent_);
+    if (bytes > small_max) await_proof(sent_);
     if (asked_for) ++asked_for_;
   }
   // UCX has nothing of its data any more, but the kernel may: the next message is behind it.
   void ended_asked_for() {
     --asked_for_;
-    prove(static_cast<std::uint16_t>(sent_ + 1));
+    await_proof(static_cast<std::uint16_t>(sent_ + 1));
   }
   // Modulo 2^16. Words may overtake each other.
   void hear(std::uint16_t arrived) {
@@ -34,7 +34,7 @@ class Room {
  private:
   static bool later(std::uint16_t a, std::uint16_t b) { return static_cast<std::int16_t>(a - b) > 0; }
   std::uint16_t unproved() const { return static_cast<std::uint16_t>(sent_ - arrived_); }
-  void prove(std::uint16_t message) {
+  void await_proof(std::uint16_t message) {
     large_unproved_ = true;
     proof_ = message;
   }

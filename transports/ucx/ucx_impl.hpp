@@ -148,7 +148,6 @@ class UcxMessenger final : public Messenger {
   mutable std::mutex mutex_;
   EntryPool entries_;
   PayloadPool payloads_;
-  static constexpr std::size_t piece_bytes = sizeof(Header) + Room::small_max;
   void* piece_ = payloads_.take(piece_bytes);  // where the next small message is put together
   MatchTable table_;
   Forgotten forgotten_;

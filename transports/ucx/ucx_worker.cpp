@@ -121,7 +121,6 @@ Result<Worker> Worker::open(const UcxOptions& options) {
   std::error_code none;
   const bool rdma = std::filesystem::directory_iterator("/sys/class/infiniband", none) != std::filesystem::directory_iterator();
   if (const auto r = set_defaults(config.get(), options.keepalive_s, rdma); !r) return tl::make_unexpected(r.error());
-  w.may_copy_ = !rdma && sends_16_kib();
   if (!rdma && environment("UCX_RNDV_THRESH").empty()) w.eager_max_ = tcp_eager_max;
 
   ucp_params_t params{};
@@ -140,6 +139,9 @@ Result<Worker> Worker::open(const UcxOptions& options) {
     w.worker_ = nullptr;
     return ucx_failure("creating a worker", s);
   }
+  ucp_worker_attr_t limits{};
+  limits.field_mask = UCP_WORKER_ATTR_FIELD_MAX_AM_HEADER;
+  w.may_copy_ = !rdma && sends_16_kib() && ucp_worker_query(w.worker_, &limits) == UCS_OK && limits.max_am_header >= piece_bytes;
   if (ucp_worker_get_efd(w.worker_, &w.event_fd_) != UCS_OK) w.event_fd_ = -1;
   return w;
 }

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "libcoll/core/result.hpp"
+#include "transports/ucx/matching.hpp"
 #include "transports/ucx/room.hpp"
 #include "transports/ucx/ucx_messenger.hpp"
 
@@ -19,6 +20,9 @@ std::string without_shared_memory(const std::string& transports);
 // Over TCP alone, of a message in bytes. Rendezvous needs a round trip more and the sender's next call: UCX's own choice of
 // 64 KiB costs half the speed up to 256 KiB. Beyond, the copy out of the segment costs more.
 inline constexpr std::size_t tcp_eager_max = std::size_t{1} << 20;
+
+// A header with the most data that may follow it in one piece.
+inline constexpr std::size_t piece_bytes = sizeof(Header) + Room::small_max;
 
 class Worker {
  public:
