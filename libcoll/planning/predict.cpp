@@ -87,18 +87,22 @@ Messages messages_of(const sched::Problem& p, const algo::Recipe& r) {
 double predict_us(const sched::Problem& p, const algo::Recipe& r, const Costs& c, std::uint32_t element_bytes) {
   const double element = element_bytes;
   const auto works = algo::collective(p.coll).work(p, r);
-  // Chunks overlap: the slowest phase for all chunks, the others for one.
   const double chunks = chunks_of(p, r);
+  // Rounds are per chunk, bytes are of the whole: `part` of them.
+  const auto phase_us = [&](const Work& w, double part) {
+    const double flows = r.over.empty() ? flows_of_a_host(p, r) : std::max(1, w.flows), sent = w.sent * element * part;
+    if (w.where == Work::Where::native) return std::max(w.rounds, 1.0) * native_us(w, sent, c);
+    return message_us(w, messages_at_once(r, w), flows, sent, w.reduced * element * part, c);
+  };
   double sum = 0, slowest = 0;
   for (const Work& w : works) {
-    // Rounds are per chunk, bytes are of the whole.
-    const double flows = r.over.empty() ? flows_of_a_host(p, r) : std::max(1, w.flows);
-    const double us = w.where == Work::Where::native ? std::max(w.rounds, 1.0) * native_us(w, w.sent * element / chunks, c)
-                                                     : message_us(w, messages_at_once(r, w), flows, w.sent * element / chunks, w.reduced * element / chunks, c);
+    // Chunks overlap, so that the slowest phase counts for all of them and the others for one. Not so where ranks share a CPU, which
+    // does one thing at a time: chunks only cost their rounds.
+    const double us = c.crowded() ? phase_us(w, 1) + (chunks - 1) * phase_us(w, 0) : phase_us(w, 1 / chunks);
     sum += us;
     slowest = std::max(slowest, us);
   }
-  return sum + (chunks - 1) * slowest;
+  return c.crowded() ? sum : sum + (chunks - 1) * slowest;
 }
 
 double predict_native_us(const sched::Problem& p, const Costs& c, std::uint32_t element_bytes) {
