@@ -92,7 +92,9 @@ double predict_us(const sched::Problem& p, const algo::Recipe& r, const Costs& c
   const auto phase_us = [&](const Work& w, double part) {
     const double flows = r.over.empty() ? flows_of_a_host(p, r) : std::max(1, w.flows), sent = w.sent * element * part;
     if (w.where == Work::Where::native) return std::max(w.rounds, 1.0) * native_us(w, sent, c);
-    return message_us(w, messages_at_once(r, w), flows, sent, w.reduced * element * part, c);
+    // Ranks of a host that send each other messages pay at both ends; one CPU pays for both.
+    const double ends = r.over.empty() && flows > 1 && c.crowded() ? 2 : 1;
+    return message_us(w, messages_at_once(r, w), flows, ends * sent, w.reduced * element * part, c);
   };
   double sum = 0, slowest = 0;
   for (const Work& w : works) {
