@@ -142,6 +142,7 @@ void set_values(const Texts& t, Options& o) {
   }
   if (o.versus_pmpi && !o.through_mpi) throw CLI::ValidationError("--vs pmpi compares what --mpi measures: give --mpi too");
   if (o.through_mpi && !o.algorithm.empty()) throw CLI::ValidationError("--mpi and --algorithm: choose one (LIBCOLL_ALLREDUCE=... names algorithms to a preloaded libcoll)");
+  if (o.repetitions == 0) o.repetitions = o.all_algorithms ? 25 : 5;
   if (o.all_algorithms && !o.algorithm.empty()) throw CLI::ValidationError("--algorithm and --all-algorithms: choose one");
   if (!o.tune.empty())
     if (const std::string variable = tuning_obstacle(); !variable.empty())
@@ -174,14 +175,13 @@ void set_up(CLI::App& app, Texts& t, Options& o) {
       ->type_name("NAME");
   app.add_option("-m", t.sizes, "Message sizes in bytes, doubling (1:1M); K, M, G are understood")
       ->type_name("[MIN:]MAX");
-  app.add_option("-i,--iterations", o.iterations, "Timed calls per repetition (1000 up to 8 KiB, 100 above)")
+  app.add_option("-i,--iterations", o.iterations, "Timed calls per repetition (1000 up to 8 KiB, 100 above; with --all-algorithms a fifth)")
       ->check(CLI::Range(1, 100000000))
       ->type_name("N");
-  app.add_option("-x,--warmup", o.warmup, "Calls before them (100 up to 8 KiB, 10 above)")
+  app.add_option("-x,--warmup", o.warmup, "Calls before them (100 up to 8 KiB, 10 above; with --all-algorithms a fifth)")
       ->check(CLI::Range(0, 100000000))
       ->type_name("N");
-  app.add_option("--repetitions", o.repetitions, "Blocks of timed calls; the median is reported")
-      ->capture_default_str()
+  app.add_option("--repetitions", o.repetitions, "Blocks of timed calls; the median is reported (5; with --all-algorithms 25)")
       ->check(CLI::Range(1, 1000))
       ->type_name("N");
   app.add_option("-T,--type", t.dtype, "Element type: " + names_of(dtype_names))
