@@ -6,6 +6,7 @@
 #include <fstream>
 #include <map>
 #include <memory>
+#include <numeric>
 #include <sstream>
 
 #include "coll_bench/report.hpp"
@@ -40,6 +41,16 @@ std::string best_overall(const std::vector<const Cell*>& cells) {
   return best;
 }
 
+// Everybody once, with other neighbours in every turn: what ran before a way decides what the caches hold. Alike on all ranks.
+std::vector<std::size_t> order_of_turn(std::size_t many, std::size_t turn) {
+  std::vector<std::size_t> steps;
+  for (std::size_t step = 1; step <= many; ++step)
+    if (std::gcd(step, many) == 1) steps.push_back(step);
+  std::vector<std::size_t> out;
+  for (std::size_t i = 0; i < many; ++i) out.push_back((i * steps[turn % steps.size()] + turn) % many);
+  return out;
+}
+
 bool counts_are_unknown(Coll c) { return c == Coll::gatherv || c == Coll::scatterv || c == Coll::alltoallv; }
 
 }  // namespace
@@ -57,8 +68,8 @@ Cell measure_ways(const Contestants& c, const Options& o, Coll coll, Memory memo
     libraries.push_back(libcoll_library(c.job.comm(), w.chosen ? "" : w.recipe));
     runners.push_back(std::make_unique<Runner>(c, o, shape, feeder, *libraries.back(), w.series));
   }
-  for (int r = 0; r < o.repetitions; ++r)
-    for (std::size_t i = 0; i < runners.size(); ++i) runners[(i + static_cast<std::size_t>(r)) % runners.size()]->block();
+  for (std::size_t r = 0; r < static_cast<std::size_t>(o.repetitions); ++r)
+    for (const std::size_t i : order_of_turn(runners.size(), r)) runners[i]->block();
   for (const auto& r : runners) r->finish();
   for (const Way& w : cell.ways)
     if (w.chosen) cell.ours = w.series;

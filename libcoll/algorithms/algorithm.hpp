@@ -36,6 +36,7 @@ struct Work {
   double rounds = 0;           // messages one after the other; native operations: how many
   double sent = 0;             // elements that pass through the busiest rank; native: elements of the operation
   double reduced = 0;          // elements that the busiest rank combines (two operands: one per element) or copies
+  double both = 1;             // part of `sent` that travels while as much comes the other way; 0: of a tree
   int flows = 1;               // how many ranks of one host send at once (slices)
 };
 

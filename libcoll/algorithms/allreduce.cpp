@@ -6,6 +6,7 @@
 
 #include "libcoll/algorithms/collectives.hpp"
 #include "libcoll/algorithms/ordered.hpp"
+#include "libcoll/algorithms/team_moves.hpp"
 #include "libcoll/algorithms/team_reduce.hpp"
 
 namespace libcoll::algo {
@@ -136,8 +137,8 @@ std::vector<Work> work_of(const Problem& p, const Recipe& r) {
   if (n > 1) {
     if (r.algorithm == "recursive_doubling") out.push_back(exchange_work(p, r, log + (power ? 0 : 1), log * m + fold, log * m));
     else if (r.algorithm == "k_nomial") {
-      const double rounds = std::ceil(std::log(n) / std::log(r.radix));
-      out.push_back(exchange_work(p, r, 2 * rounds, 2 * rounds * (r.radix - 1) * m, rounds * (r.radix - 1) * m));
+      const double all = tree_children(top_size(p, r), r.radix) * m;
+      out.push_back(exchange_work(p, r, 2 * tree_rounds(top_size(p, r), r.radix), 2 * all, all, 0));
     } else if (r.algorithm == "rabenseifner") out.push_back(exchange_work(p, r, 2 * log + (power ? 0 : 1), 2 * share + fold, share + fold));
     else if (r.algorithm == "ring") out.push_back(exchange_work(p, r, 2 * (n - 1), 2 * share, share));
     else if (r.algorithm == "ordered") out.push_back(exchange_work(p, r, 2, 2 * share, share));

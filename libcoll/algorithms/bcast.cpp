@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "libcoll/algorithms/collectives.hpp"
+#include "libcoll/algorithms/team_moves.hpp"
 #include "libcoll/algorithms/team_reduce.hpp"
 
 namespace libcoll::algo {
@@ -78,14 +79,13 @@ std::vector<Work> work_of(const Problem& p, const Recipe& r) {
   if (r.slices != 1) add_stage_work(out, p, r, Coll::scatterv, m);
   if (n > 1) {
     if (r.algorithm == "k_nomial") {
-      const double rounds = std::ceil(std::log(n) / std::log(r.radix));
-      out.push_back(exchange_work(p, r, rounds, rounds * (r.radix - 1) * m, 0));
+      out.push_back(exchange_work(p, r, tree_rounds(top_size(p, r), r.radix), tree_children(top_size(p, r), r.radix) * m, 0, 0));
     } else if (r.algorithm == "chain") {
       // A chunk reaches the last after n - 1 hops; chunks follow each other.
       const double chunks = r.chunk > 0 ? std::max(1.0, std::ceil(m / static_cast<double>(r.chunk))) : 1;
-      out.push_back(exchange_work(p, r, n - 1, m * (1 + (n - 2) / chunks), 0));
+      out.push_back(exchange_work(p, r, n - 1, m * (1 + (n - 2) / chunks), 0, 0));
     } else {
-      out.push_back(exchange_work(p, r, 2 * log, 2 * (n - 1) / n * m, 0));
+      out.push_back(exchange_work(p, r, 2 * log, 2 * (n - 1) / n * m, 0, 0.5));
     }
   }
   add_stage_work(out, p, r, r.slices == 1 ? Coll::bcast : Coll::allgatherv, m);

@@ -212,12 +212,13 @@ std::string refuses_placement(const Problem& p, const Recipe& r) {
 
 int top_size(const Problem& p, const Recipe& r) { return r.over.empty() ? p.size : static_cast<int>(level_view(p, r.over.back()).members.size()); }
 
-Work exchange_work(const Problem& p, const Recipe& r, double rounds, double sent, double reduced) {
+Work exchange_work(const Problem& p, const Recipe& r, double rounds, double sent, double reduced, double both) {
   Work w;
   w.ranks = top_size(p, r);
   w.rounds = rounds;
   w.sent = sent;
   w.reduced = reduced;
+  w.both = both;
   if (!r.over.empty()) {
     const auto& narrow = level_view(p, r.over.front());
     std::size_t largest = 0;
@@ -233,7 +234,7 @@ std::vector<Work> ordered_work(const Problem& p, const Recipe& r, double element
   const double n = top_size(p, r), all = elements * p.size;
   std::vector<Work> out;
   add_stage_work(out, p, r, Coll::gatherv, all / n);
-  if (n > 1) out.push_back(exchange_work(p, r, p.coll == Coll::reduce ? 1 : std::ceil(std::log2(n)), (n - 1) / n * all, all));
+  if (n > 1) out.push_back(exchange_work(p, r, p.coll == Coll::reduce ? 1 : std::ceil(std::log2(n)), (n - 1) / n * all, all, p.coll == Coll::reduce ? 0 : 1));
   if (down_elements > 0) add_stage_work(out, p, r, down, down_elements);
   return out;
 }

@@ -102,7 +102,7 @@ int top_size(const Problem&, const Recipe&);                    // teams of the 
 const Problem::LevelView& level_view(const Problem&, Level);
 
 // -- What work() of several collectives share: every stage's operation, by native steps or messages.
-Work exchange_work(const Problem&, const Recipe&, double rounds, double sent, double reduced);
+Work exchange_work(const Problem&, const Recipe&, double rounds, double sent, double reduced, double both = 1);
 // "ordered" over levels (ordered.hpp): all operands go up to the leaders and between them.
 std::vector<Work> ordered_work(const Problem&, const Recipe&, double elements, Coll down, double down_elements);
 void add_stage_work(std::vector<Work>&, const Problem&, const Recipe&, Coll native, double elements);

@@ -53,7 +53,7 @@ std::vector<Work> work_of_gather(const Problem& p, const Recipe& r) {
   std::vector<Work> out;
   for (const LevelTeam& t : level_teams(p, clusters(p, r.over, p.root))) out.push_back(work_in(t, Coll::gatherv, all * t.ranks / p.size));
   const int rounds = r.algorithm == "k_nomial" ? tree_rounds(top, r.radix) : 1;
-  if (top > 1) out.push_back({.ranks = top, .rounds = double(rounds), .sent = all * (top - 1) / top});
+  if (top > 1) out.push_back({.ranks = top, .rounds = double(rounds), .sent = all * (top - 1) / top, .both = 0});
   return out;
 }
 

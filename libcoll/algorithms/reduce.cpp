@@ -5,6 +5,7 @@
 
 #include "libcoll/algorithms/collectives.hpp"
 #include "libcoll/algorithms/ordered.hpp"
+#include "libcoll/algorithms/team_moves.hpp"
 #include "libcoll/algorithms/team_reduce.hpp"
 
 namespace libcoll::algo {
@@ -119,11 +120,11 @@ std::vector<Work> work_of(const Problem& p, const Recipe& r) {
   add_stage_work(out, p, r, r.slices == 1 ? Coll::reduce : Coll::reduce_scatter, m);
   if (n > 1) {
     if (r.algorithm == "k_nomial") {
-      const double rounds = std::ceil(std::log(n) / std::log(r.radix));
-      out.push_back(exchange_work(p, r, rounds, rounds * (r.radix - 1) * m, rounds * (r.radix - 1) * m));
-    } else if (r.algorithm == "linear") out.push_back(exchange_work(p, r, 1, (n - 1) * m, (n - 1) * m));
-    else if (r.algorithm == "ordered") out.push_back(exchange_work(p, r, 2, 2 * share, share));
-    else out.push_back(exchange_work(p, r, log + 1 + (std::exp2(log) == n ? 0 : 1), 2 * share + (std::exp2(log) == n ? 0 : m), share));
+      const double all = tree_children(top_size(p, r), r.radix) * m;
+      out.push_back(exchange_work(p, r, tree_rounds(top_size(p, r), r.radix), all, all, 0));
+    } else if (r.algorithm == "linear") out.push_back(exchange_work(p, r, 1, (n - 1) * m, (n - 1) * m, 0));
+    else if (r.algorithm == "ordered") out.push_back(exchange_work(p, r, 2, 2 * share, share, 0.5));
+    else out.push_back(exchange_work(p, r, log + 1 + (std::exp2(log) == n ? 0 : 1), 2 * share + (std::exp2(log) == n ? 0 : m), share, 0.5));
   }
   if (r.slices != 1) add_stage_work(out, p, r, Coll::gatherv, m);
   return out;

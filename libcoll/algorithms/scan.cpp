@@ -191,8 +191,8 @@ std::vector<Work> work_of(const Problem& p, const Recipe& r) {
   std::vector<Work> out;
   add_stage_work(out, p, r, Coll::allgatherv, m * (r.over.empty() ? 1 : p.size / n));
   if (n > 1) {
-    if (r.algorithm == "linear") out.push_back(exchange_work(p, r, n - 1, m, m));
-    else if (r.algorithm == "ordered") out.push_back(exchange_work(p, r, 1, (n - 1) * m, (n - 1) * m));
+    if (r.algorithm == "linear") out.push_back(exchange_work(p, r, n - 1, m, m, 0));
+    else if (r.algorithm == "ordered") out.push_back(exchange_work(p, r, 1, (n - 1) * m, (n - 1) * m, 0));
     else out.push_back(exchange_work(p, r, log, log * m, 2 * log * m));
   }
   add_stage_work(out, p, r, Coll::bcast, m);

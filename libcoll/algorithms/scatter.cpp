@@ -53,7 +53,7 @@ std::vector<Work> work_of_scatter(const Problem& p, const Recipe& r) {
   const double all = static_cast<double>(p.count) * p.size;
   std::vector<Work> out;
   const int rounds = r.algorithm == "k_nomial" ? tree_rounds(top, r.radix) : 1;
-  if (top > 1) out.push_back({.ranks = top, .rounds = double(rounds), .sent = all * (top - 1) / top});
+  if (top > 1) out.push_back({.ranks = top, .rounds = double(rounds), .sent = all * (top - 1) / top, .both = 0});
   const std::vector<LevelTeam> teams = level_teams(p, clusters(p, r.over, p.root));
   for (auto t = teams.rbegin(); t != teams.rend(); ++t) out.push_back(work_in(*t, Coll::scatterv, all * t->ranks / p.size));
   return out;

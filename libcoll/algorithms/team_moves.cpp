@@ -147,6 +147,12 @@ int tree_rounds(int n, int radix) {
   return rounds;
 }
 
+int tree_children(int n, int radix) {
+  int children = 0;
+  for (std::int64_t w = 1; w < n; w *= radix) children += static_cast<int>(std::min<std::int64_t>(radix - 1, (n - 1) / w));
+  return children;
+}
+
 bool power_of_two(int n) { return n > 0 && (n & (n - 1)) == 0; }
 
 void gather_parts(Builder& b, const Problem& p, const Team& t, int root, const Route& route, const Range& to, const Range& from,
@@ -180,7 +186,8 @@ void scatter_parts(Builder& b, const Problem& p, const Team& t, int root, const 
   } else if (t.me != root) {
     b.recv(t.rank(root), to);
   } else {
-    for (int k = 1; k < t.size(); ++k) {
+    // The furthest first, as in the tree: those of other hosts are under way while those of this one are copied.
+    for (int k = t.size() - 1; k > 0; --k) {
       const int i = (root + k) % t.size();
       b.send(t.rank(i), part(from, at(parts, i).offset, at(parts, i).count));
     }

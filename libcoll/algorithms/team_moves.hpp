@@ -36,6 +36,7 @@ void allgather_blocks(Builder&, const Team&, const std::string& algorithm, const
 inline constexpr int exchange_window = 16;
 // Rounds of a k-nomial tree over n members: ceil(log_radix n).
 int tree_rounds(int n, int radix);
+int tree_children(int n, int radix);  // of its root
 bool power_of_two(int n);
 
 }  // namespace libcoll::algo

@@ -172,7 +172,7 @@ std::string Comm::describe() const {
   return fmt::format("rank {} of {}: {}{}shared memory, {}; line transfer {:.0f} ns, copy {:.1f} GB/s, staged {:.1f} GB/s, process_vm_readv {} ({:.0f} ns + {:.1f} GB/s, from {} bytes), staging {}; {}",
                      c.rank(), c.size(), gpus, network, host.oversubscribed() ? "more ranks than CPUs" : "a CPU for every rank", costs.line_ns, costs.copy_gbps, costs.staged_gbps,
                      host.single_copy() ? "allowed" : "not allowed", costs.remote_call_ns, costs.remote_gbps,
-                     shape.remote_from == ~std::size_t{0} ? std::string("never") : std::to_string(shape.remote_from), c.group().staging_streams() ? "streamed" : "cached", costs.measured ? "measured" : "assumed");
+                     shape.remote_from.message == ~std::size_t{0} ? std::string("never") : std::to_string(shape.remote_from.message), c.group().staging_streams() ? "streamed" : "cached", costs.measured ? "measured" : "assumed");
 }
 
 void Comm::barrier(const CallOptions& o) {

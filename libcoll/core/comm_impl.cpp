@@ -193,6 +193,7 @@ void CommImpl::measure_costs(Bootstrap& bootstrap) {
   if (w.engine->messenger() != nullptr)
     network = planning::agree(share(planning::measure_network(*w.engine->messenger(), w.domain_of, w.rank, id_, [&] { share(char{}); })));
   w.costs = planning::costs_from(w.host->costs(), network, w.ranks_per_cpu);
+  if (w.rank == 0) log().debug("costs: {}", planning::to_text(w.costs));
 }
 
 std::unique_ptr<CommImpl> CommImpl::split(int color, int key) {

@@ -161,7 +161,7 @@ class LaneLink final : public Link {
       const shm::Shape& shape = lanes_.group().shape();
       if ((at = heap_.shared_at(op.data, op.bytes)) != 0) {
         carried = Carried::shared;
-      } else if (op.bytes >= shape.remote_from) {
+      } else if (op.bytes >= shape.remote_from.message) {
         carried = Carried::remote;
         at = reinterpret_cast<std::uint64_t>(op.data);
       } else {

@@ -15,13 +15,15 @@ struct Costs {
   // Between hosts.
   double alpha_us = 12;           // a message of no bytes, one way
   double network_gbps = 1;        // of one stream of large messages
+  double both_gbps = 1;           // of each of two streams between the same two ranks, one each way (sockets cost their CPUs at both ends)
   double send_us = 2;             // of CPU time per message: what a second message at once costs
   // Arithmetic.
-  double reduce_gbps = 8;         // bytes of operands per second
+  double reduce_gbps = 8;         // bytes of an operand per second, of up to 256 KiB
+  double reduce_large_gbps = 5;   // of 1 MiB
   bool measured = false;
 };
 
-// For describe() and tuning files.
+// For the log.
 std::string to_text(const Costs&);
 
 }  // namespace libcoll::planning

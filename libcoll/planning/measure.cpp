@@ -15,7 +15,7 @@ using Clock = std::chrono::steady_clock;
 using xport::MessageKey;
 using xport::Transfer;
 
-constexpr int small_bounces = 12, large_bounces = 12;
+constexpr int small_bounces = 12, large_bounces = 12, exchanges = 7;
 constexpr std::size_t large_bytes = std::size_t{256} << 10;
 constexpr auto patience = std::chrono::seconds(10);
 
@@ -48,6 +48,21 @@ class Bouncer {
     // The first made the connection, and those after it opened its window.
     one_way.erase(one_way.begin(), one_way.begin() + times / 3);
     return median(one_way);
+  }
+
+  // Both send at the same time, median. Negative if it failed.
+  double exchange(std::size_t bytes, int times) {
+    std::vector<double> each;
+    for (int i = 0; i < times; ++i) {
+      const Clock::time_point start = Clock::now();
+      Transfer s, r;
+      const MessageKey key = next();
+      m_.recv(partner_, key, in_.data(), bytes, r);
+      m_.send(partner_, key, out_.data(), bytes, s);
+      if (!wait(r) || !wait(s)) return -1;
+      each.push_back(us_since(start));
+    }
+    return median(each);
   }
 
   // What a second message at once costs: half the time of eight, beyond that of one.
@@ -91,9 +106,9 @@ class Bouncer {
 };
 
 // Bytes of an operand per nanosecond, of two that were just received or written; the fastest of a few.
-double reduction_gbps() {
+double reduction_gbps(std::size_t bytes) {
   constexpr int times = 4;
-  constexpr std::size_t count = large_bytes / sizeof(float);
+  const std::size_t count = bytes / sizeof(float);
   const std::vector<float> a(count, 1), b(count, 1);
   std::vector<float> sum(count);
   const void* srcs[] = {a.data(), b.data()};
@@ -105,7 +120,7 @@ double reduction_gbps() {
     reduce({dsts, 1, srcs, 2, count, 2, false});
     best_us = std::min(best_us, us_since(start));
   }
-  return static_cast<double>(large_bytes) / 1e3 / std::max(best_us, 0.1);
+  return static_cast<double>(bytes) / 1e3 / std::max(best_us, 0.1);
 }
 
 }  // namespace
@@ -121,11 +136,15 @@ NetworkCosts measure_network(xport::Messenger& messenger, const std::vector<int>
   if (at != firsts.end() && partner < firsts.size()) {
     Bouncer b(messenger, firsts[partner], rank < firsts[partner], communicator);
     const double small = b.bounce(8, small_bounces), large = small < 0 ? -1 : b.bounce(large_bytes, large_bounces);
-    if (large >= 0) {
+    const double both = large < 0 ? -1 : b.exchange(large_bytes, exchanges);
+    if (both >= 0) {
       c.alpha_us = small;
       c.gbps = static_cast<double>(large_bytes) / 1e3 / std::max(large - small, 1.0);
+      // One way alone can't be slower.
+      c.both_gbps = std::min(c.gbps, static_cast<double>(large_bytes) / 1e3 / std::max(both - small, 1.0));
       c.send_us = b.burst(small);
-      c.reduce_gbps = reduction_gbps();
+      c.reduce_gbps = reduction_gbps(large_bytes);
+      c.reduce_large_gbps = std::min(c.reduce_gbps, reduction_gbps(4 * large_bytes));
       c.measured = true;
     }
   }
@@ -137,7 +156,7 @@ NetworkCosts agree(std::vector<NetworkCosts> all) {
   std::erase_if(all, [](const NetworkCosts& c) { return !c.measured; });
   NetworkCosts agreed;
   if (all.empty()) return agreed;
-  for (double NetworkCosts::* field : {&NetworkCosts::alpha_us, &NetworkCosts::gbps, &NetworkCosts::send_us, &NetworkCosts::reduce_gbps}) {
+  for (double NetworkCosts::* field : {&NetworkCosts::alpha_us, &NetworkCosts::gbps, &NetworkCosts::both_gbps, &NetworkCosts::send_us, &NetworkCosts::reduce_gbps, &NetworkCosts::reduce_large_gbps}) {
     std::vector<double> v;
     for (const NetworkCosts& c : all) v.push_back(c.*field);
     agreed.*field = median(std::move(v));
@@ -155,12 +174,15 @@ Costs costs_from(const xport::shm::Costs& shm, const NetworkCosts& network, doub
   c.copy_gbps = shm.copy_gbps;
   c.staged_gbps = shm.staged_gbps;
   c.reduce_gbps = shm.copy_gbps;
+  c.reduce_large_gbps = std::min(shm.copy_gbps, c.reduce_large_gbps);
   c.measured = shm.measured;
   if (network.measured) {
     c.alpha_us = network.alpha_us;
     c.network_gbps = network.gbps;
+    c.both_gbps = network.both_gbps;
     c.send_us = network.send_us;
     c.reduce_gbps = network.reduce_gbps;
+    c.reduce_large_gbps = network.reduce_large_gbps;
     c.measured = true;
   }
   return c;

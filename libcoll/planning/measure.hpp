@@ -12,7 +12,7 @@
 namespace libcoll::planning {
 
 struct NetworkCosts {
-  double alpha_us = 0, gbps = 0, send_us = 0, reduce_gbps = 0;  // as in Costs
+  double alpha_us = 0, gbps = 0, both_gbps = 0, send_us = 0, reduce_gbps = 0, reduce_large_gbps = 0;  // as in Costs
   bool measured = false;
 };
 

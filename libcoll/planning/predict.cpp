@@ -16,8 +16,9 @@ double us_for(double bytes, double gbps) { return bytes / (gbps * 1e3); }
 
 // The measured speeds are those of a cache, which has to hold operands, staging memory and results of several ranks;
 // what it does not hold is copied, and reduced, at the speed of memory.
+constexpr double cache_bytes = 256 << 10;
 double speed(double gbps, double bytes) {
-  constexpr double cache_bytes = 256 << 10, memory_gbps = 10;
+  constexpr double memory_gbps = 10;
   return bytes <= cache_bytes ? gbps : std::min(gbps, memory_gbps);
 }
 
@@ -43,11 +44,11 @@ double native_us(const Work& w, double bytes, const Costs& c) {
 }
 
 // `at_once`: messages that the busiest rank sends or receives in one round; `flows`: ranks of a host that do
-// so at the same time. Both share a link, and CPUs where these are short.
-double message_us(const Work& w, double at_once, double flows, double sent, double reduced, const Costs& c) {
+// so at the same time. Both share a link, and CPUs where these are short. `wait_us`: for what one round waits.
+double message_us(const Work& w, double wait_us, double at_once, double flows, double sent, double reduced, const Costs& c) {
   const double further = c.crowded() ? c.alpha_us : c.send_us;
-  const double alpha = c.alpha_us + further * (flows * at_once - 1);
-  return w.rounds * alpha + us_for(sent, c.network_gbps) * flows + us_for(reduced, speed(c.reduce_gbps, reduced));
+  const double alpha = wait_us + further * (flows * at_once - 1);
+  return w.rounds * alpha + (us_for(sent * (1 - w.both), c.network_gbps) + us_for(sent * w.both, c.both_gbps)) * flows + us_for(reduced, reduced <= cache_bytes ? c.reduce_gbps : c.reduce_large_gbps);
 }
 
 // How many messages the busiest rank has under way in one round.
@@ -89,19 +90,20 @@ double predict_us(const sched::Problem& p, const algo::Recipe& r, const Costs& c
   const auto works = algo::collective(p.coll).work(p, r);
   const double chunks = chunks_of(p, r);
   // Rounds are per chunk, bytes are of the whole: `part` of them.
-  const auto phase_us = [&](const Work& w, double part) {
+  const auto phase_us = [&](const Work& w, double part, double wait_us) {
     const double flows = r.over.empty() ? flows_of_a_host(p, r) : std::max(1, w.flows), sent = w.sent * element * part;
     if (w.where == Work::Where::native) return std::max(w.rounds, 1.0) * native_us(w, sent, c);
     // Ranks of a host that send each other messages pay at both ends; one CPU pays for both.
     const double ends = r.over.empty() && flows > 1 && c.crowded() ? 2 : 1;
-    return message_us(w, messages_at_once(r, w), flows, ends * sent, w.reduced * element * part, c);
+    return message_us(w, wait_us, messages_at_once(r, w), flows, ends * sent, w.reduced * element * part, c);
   };
   double sum = 0, slowest = 0;
   for (const Work& w : works) {
-    // Chunks overlap, so that the slowest phase counts for all of them and the others for one. Not so where ranks share a CPU, which
-    // does one thing at a time: chunks only cost their rounds.
-    const double us = c.crowded() ? phase_us(w, 1) + (chunks - 1) * phase_us(w, 0) : phase_us(w, 1 / chunks);
+    const double us = phase_us(w, 1 / chunks, c.alpha_us);
     sum += us;
+    // Chunks overlap, so that the slowest phase counts for all of them and the others for one. Not so where ranks share a CPU, which
+    // does one thing at a time: every chunk costs all phases. But in a tree nobody waits for an answer before the next chunk.
+    if (c.crowded()) sum += (chunks - 1) * phase_us(w, 1 / chunks, w.both > 0 ? c.alpha_us : c.send_us);
     slowest = std::max(slowest, us);
   }
   return c.crowded() ? sum : sum + (chunks - 1) * slowest;
@@ -117,8 +119,8 @@ double predict_native_us(const sched::Problem& p, const Costs& c, std::uint32_t 
 }
 
 std::string to_text(const Costs& c) {
-  return fmt::format("hop {:.2f} us, copy {:.1f} GB/s, staged {:.1f} GB/s; network {:.1f} us + {:.2f} GB/s, {:.1f} us per further message; reduction {:.1f} GB/s{}", c.hop_us,
-                     c.copy_gbps, c.staged_gbps, c.alpha_us, c.network_gbps, c.send_us, c.reduce_gbps, c.measured ? "" : " (assumed)");
+  return fmt::format("hop {:.2f} us, copy {:.1f} GB/s, staged {:.1f} GB/s; network {:.1f} us + {:.2f} GB/s ({:.2f} both ways), {:.1f} us per further message; reduction {:.1f} GB/s ({:.1f} of large ones){}", c.hop_us,
+                     c.copy_gbps, c.staged_gbps, c.alpha_us, c.network_gbps, c.both_gbps, c.send_us, c.reduce_gbps, c.reduce_large_gbps, c.measured ? "" : " (assumed)");
 }
 
 }  // namespace libcoll::planning

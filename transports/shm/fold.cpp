@@ -61,7 +61,7 @@ class Folder {
         result_ = Where::shared;
         s.result_at = shared_at;
         g_.count_lent();
-      } else if (f_.gather == Fold::Gather::all && f_.total_bytes >= shape.remote_from) {
+      } else if (f_.gather == Fold::Gather::all && f_.total_bytes >= shape.remote_from.whole) {
         result_ = Where::remote;
         s.result_at = reinterpret_cast<std::uint64_t>(f_.gathered);
       }

@@ -8,7 +8,6 @@
 #include <algorithm>
 
 #include "transports/shm/small.hpp"
-#include "transports/shm/tuning.hpp"
 
 namespace libcoll::xport::shm {
 
@@ -18,7 +17,6 @@ namespace {
 // Memory a communicator may touch per host, whatever the number of ranks (docs/adr/0003).
 constexpr std::size_t host_budget = std::size_t{16} << 20;
 constexpr std::size_t rank_budget = std::size_t{768} << 10;
-constexpr std::size_t never = ~std::size_t{0};
 
 std::size_t round_down_pow2(std::size_t n) {
   std::size_t p = 1;
@@ -42,7 +40,8 @@ Shape shape_for(int ranks, const Host& host) {
   s.ring_bytes = 3 * s.slot_bytes;
   s.out_bytes = 3 * s.slot_bytes;
   s.share_from = 4096;
-  s.remote_from = host.single_copy() ? (host.forced_single_copy() ? 16384 : remote_threshold(host.costs())) : never;
+  if (host.single_copy())
+    s.remote_from = host.forced_single_copy() ? SingleCopy{16384, 16384, 16384, 16384} : single_copy_thresholds(host.costs(), host.oversubscribed(), s.symmetric_max);
   s.stream_from = std::size_t{8} << 20;
   return s;
 }

@@ -19,6 +19,7 @@
 #include "transports/shm/blocks.hpp"
 #include "transports/shm/host.hpp"
 #include "transports/shm/layout.hpp"
+#include "transports/shm/tuning.hpp"
 
 namespace libcoll::xport::shm {
 
@@ -34,7 +35,7 @@ struct Shape {
   std::size_t ring_bytes = 0;       // of this communicator's own ring, for when another has the staging
   std::size_t out_bytes = 0;        // memory; the same for results
   std::size_t share_from = 0;       // bytes from which a source in the arena is lent, not copied
-  std::size_t remote_from = 0;      // bytes from which process_vm_readv pays; ~0: never
+  SingleCopy remote_from;           // bytes from which process_vm_readv pays
   std::size_t stream_from = 0;      // bytes from which results bypass the cache
   static constexpr std::size_t framed_bytes = 3 * page_bytes;
   std::size_t area_bytes() const { return page_bytes + framed_bytes + eager_count * eager_bytes + ring_bytes + out_bytes; }

@@ -102,6 +102,7 @@ void run_gatherv(Group& g, const Args& a, const Plan& plan) {
 void scatter_from_root(Group& g, std::uint64_t q, const Plan& plan, Transfer& t, const Args& a, std::uint64_t own_bytes) {
   const int root = static_cast<int>(plan.call.root);
   t.only_source = root;
+  t.offer.alone = true;
   t.offset = index(g.rank()) * own_bytes;
   want_only(g, root, a.recv, own_bytes);
   move(g, q, plan, t);
@@ -164,7 +165,7 @@ Fold sliced_vector(Group& g, const Args& a, const Plan& plan) {
     g.blocks[r] = {bytes_at(a.send, at), std::min(stride, plan.bytes - at)};
   }
   // Its descriptor says where the results are.
-  f.offer = {.blocks = {g.blocks.data(), ranks}, .base = bytes_at(a.send), .extent = plan.bytes, .in_line = false};
+  f.offer = {.blocks = {g.blocks.data(), ranks}, .base = bytes_at(a.send), .extent = plan.bytes, .in_line = false, .combined = true};
   f.my_offset = std::min(index(g.rank()) * stride, plan.bytes);
   f.my_bytes = g.blocks[index(g.rank())].bytes;
   f.own = bytes_at(a.send, f.my_offset);
@@ -220,7 +221,7 @@ void run_reduce_scatter(Group& g, const Args& a, const Plan& plan) {
     f.largest = std::max(f.largest, n);
     at += n;
   }
-  f.offer = {.blocks = {g.blocks.data(), index(g.size())}, .base = bytes_at(a.send), .extent = at, .keep = plan.call.in_place != 0};
+  f.offer = {.blocks = {g.blocks.data(), index(g.size())}, .base = bytes_at(a.send), .extent = at, .combined = true, .keep = plan.call.in_place != 0};
   f.my_bytes = g.blocks[index(g.rank())].bytes;
   f.own = bytes_at(a.send, f.my_offset);
   f.streaming = streams(g, at);

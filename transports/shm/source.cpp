@@ -100,7 +100,8 @@ Where offer(Group& g, std::uint64_t q, const Offer& o, std::uint32_t element_byt
     return s.source = Where::eager;
   }
   std::byte* table = o.tabled ? g.claim_eager(q) : nullptr;
-  if (in_arena || (!o.keep && total >= shape.remote_from)) {
+  const std::size_t remote_from = one_for_all || o.combined ? shape.remote_from.whole : o.alone ? shape.remote_from.scattered : shape.remote_from.exchanged;
+  if (in_arena || (!o.keep && total >= remote_from)) {
     put_table(table, false, 0);
     if (in_arena) g.count_lent();
     s.source_at = in_arena ? shared_at : reinterpret_cast<std::uint64_t>(o.base);

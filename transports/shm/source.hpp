@@ -15,6 +15,8 @@ struct Offer {
   std::uint64_t extent = 0;         // bytes to its end: what must lie in the arena to be lent
   bool tabled = false;              // readers cannot compute their block's place: publish a table
   bool in_line = true;              // may travel in the descriptor (not where that has to tell more)
+  bool alone = false;               // nobody else offers anything
+  bool combined = false;            // readers reduce it
   bool keep = false;                // the buffer is overwritten meanwhile (in place): never lend it
   bool symmetric = false;           // all ranks stage and read alike: pieces would not overlap anything
   bool cut_alike = false;           // pieces of one size on all ranks, whatever their largest blocks

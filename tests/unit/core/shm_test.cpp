@@ -178,6 +178,7 @@ TEST(Pieces, CoverBlocksExactly) {
 TEST(Tuning, RemoteReadsPayOnlyWhereTheyAreFaster) {
   Costs c;
   c.staged_gbps = 6, c.remote_call_ns = 1000, c.remote_gbps = 10;
+  const auto remote_threshold = [](const Costs& costs) { return single_copy_thresholds(costs, false, 1 << 20).message; };
   const std::size_t usual = remote_threshold(c);
   EXPECT_GE(usual, 32768u);
   EXPECT_LE(usual, 4000000u);
@@ -185,6 +186,24 @@ TEST(Tuning, RemoteReadsPayOnlyWhereTheyAreFaster) {
   EXPECT_GE(remote_threshold(c), usual) << "dearer calls pay later";
   c.remote_gbps = 1;
   EXPECT_EQ(remote_threshold(c), ~std::size_t{0}) << "slower per byte: never";
+}
+
+TEST(Tuning, RanksThatShareACpuLendOnlyWhatIsMoved) {
+  constexpr std::size_t never = ~std::size_t{0}, staged_whole = 262144;
+  Costs c;
+  c.staged_gbps = 10, c.remote_call_ns = 1000, c.remote_gbps = 12;
+  const SingleCopy own_cpus = single_copy_thresholds(c, false, staged_whole), shared_cpus = single_copy_thresholds(c, true, staged_whole);
+  EXPECT_EQ(own_cpus.whole, own_cpus.message);
+  EXPECT_EQ(own_cpus.scattered, own_cpus.message);
+  EXPECT_EQ(shared_cpus.message, own_cpus.message);
+  EXPECT_EQ(shared_cpus.whole, never);
+  EXPECT_EQ(shared_cpus.exchanged, staged_whole + 1) << "where a ring would begin";
+  EXPECT_LT(shared_cpus.scattered, staged_whole);
+  c.remote_gbps = 9;
+  EXPECT_EQ(single_copy_thresholds(c, true, staged_whole).scattered, shared_cpus.scattered) << "one copy of a bit less speed still saves one";
+  c.remote_gbps = 4;
+  EXPECT_EQ(single_copy_thresholds(c, true, staged_whole).scattered, never);
+  EXPECT_EQ(single_copy_thresholds(c, true, staged_whole).exchanged, never);
 }
 
 TEST(Tuning, DirectReductionsAreForSmallVectors) {
