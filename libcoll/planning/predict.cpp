@@ -44,11 +44,14 @@ double native_us(const Work& w, double bytes, const Costs& c) {
 }
 
 // `at_once`: messages that the busiest rank sends or receives in one round; `flows`: ranks of a host that do
-// so at the same time. Both share a link, and CPUs where these are short. `wait_us`: for what one round waits.
-double message_us(const Work& w, double wait_us, double at_once, double flows, double sent, double reduced, const Costs& c) {
+// so at the same time. Both share a link, and CPUs where these are short. `inside`: part of the bytes that stays inside the
+// host. `wait_us`: for what one round waits.
+double message_us(const Work& w, double wait_us, double at_once, double flows, double inside, double sent, double reduced, const Costs& c) {
   const double further = c.crowded() ? c.alpha_us : c.send_us;
   const double alpha = wait_us + further * (flows * at_once - 1);
-  return w.rounds * alpha + (us_for(sent * (1 - w.both), c.network_gbps) + us_for(sent * w.both, c.both_gbps)) * flows + us_for(reduced, reduced <= cache_bytes ? c.reduce_gbps : c.reduce_large_gbps);
+  const double out = sent * (1 - inside);
+  return w.rounds * alpha + (us_for(out * (1 - w.both), c.network_gbps) + us_for(out * w.both, c.both_gbps)) * flows +
+         us_for(sent * inside, c.staged_gbps) * (c.crowded() ? flows : 1) + us_for(reduced, reduced <= cache_bytes ? c.reduce_gbps : c.reduce_large_gbps);
 }
 
 // How many messages the busiest rank has under way in one round.
@@ -59,14 +62,21 @@ double messages_at_once(const algo::Recipe& r, const Work& w) {
   return 1;
 }
 
-// Ranks of a host that send at the same time. In a flat algorithm all do in every round, but where the root alone is
-// busy; a tree sends more than the root does, since blocks are passed on.
-double flows_of_a_host(const sched::Problem& p, const algo::Recipe& r) {
+double ranks_of_a_host(const sched::Problem& p) {
   std::size_t most = 1;
   for (const auto& level : p.levels)
     if (level.level == Level::host)
       for (const auto& members : level.members) most = std::max(most, members.size());
-  const auto ranks = static_cast<double>(most);
+  return static_cast<double>(most);
+}
+
+// Of a rank's peers in a flat algorithm.
+double part_inside(const sched::Problem& p) { return p.size > 1 ? (ranks_of_a_host(p) - 1) / (p.size - 1) : 0; }
+
+// Ranks of a host that send at the same time. In a flat algorithm all do in every round, but where the root alone is
+// busy; a tree sends more than the root does, since blocks are passed on.
+double flows_of_a_host(const sched::Problem& p, const algo::Recipe& r) {
+  const double ranks = ranks_of_a_host(p);
   if (p.coll != Coll::gather && p.coll != Coll::scatter) return ranks;
   if (r.algorithm == "linear" || r.radix >= p.size || p.size < 2) return 1;
   return std::min(ranks, 0.5 * std::log2(p.size) * p.size / (p.size - 1));
@@ -93,9 +103,10 @@ double predict_us(const sched::Problem& p, const algo::Recipe& r, const Costs& c
   const auto phase_us = [&](const Work& w, double part, double wait_us) {
     const double flows = r.over.empty() ? flows_of_a_host(p, r) : std::max(1, w.flows), sent = w.sent * element * part;
     if (w.where == Work::Where::native) return std::max(w.rounds, 1.0) * native_us(w, sent, c);
-    // Ranks of a host that send each other messages pay at both ends; one CPU pays for both.
-    const double ends = r.over.empty() && flows > 1 && c.crowded() ? 2 : 1;
-    return message_us(w, wait_us, messages_at_once(r, w), flows, ends * sent, w.reduced * element * part, c);
+    // Ranks that all send and receive, and take turns at a CPU, find the sockets full or empty: a flat allgather of 2 x 2 ranks took
+    // half as long again as its bytes.
+    const double turns = r.over.empty() && flows > 1 && c.crowded() ? 1.5 : 1;
+    return message_us(w, wait_us, messages_at_once(r, w), flows, r.over.empty() ? part_inside(p) : 0, turns * sent, w.reduced * element * part, c);
   };
   double sum = 0, slowest = 0;
   for (const Work& w : works) {
