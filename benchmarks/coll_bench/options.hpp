@@ -23,7 +23,7 @@ struct Options {
   std::uint64_t min_bytes = 1, max_bytes = std::uint64_t{1} << 20;
   int iterations = 0;  // 0: OSU's, by size
   int warmup = -1;     // -1: OSU's, by size
-  int repetitions = 0;     // 0: 5, and 25 shorter ones of many algorithms (parse fills it in)
+  int repetitions = 0;  // 0: 5, and 25 shorter ones of many algorithms (parse fills it in)
   libcoll::DType dtype = libcoll::DType::f32;
   std::string dtype_name = "float";
   libcoll::Op op = libcoll::Op::sum;

@@ -31,37 +31,22 @@ class Bouncer {
   Bouncer(xport::Messenger& m, int partner, bool first, std::uint64_t communicator)
       : m_(m), partner_(partner), first_(first), key_{communicator, ~std::uint32_t{0}, 0}, out_(large_bytes), in_(large_bytes) {}
 
-  // One way, median. Negative if it failed.
-  double bounce(std::size_t bytes, int times) {
-    std::vector<double> one_way;
-    for (int i = 0; i < times; ++i) {
-      const Clock::time_point start = Clock::now();
-      Transfer s, r;
-      const MessageKey key = next();
-      m_.recv(partner_, key, in_.data(), bytes, r);
-      if (first_) m_.send(partner_, key, out_.data(), bytes, s);
-      if (!wait(r)) return -1;
-      if (!first_) m_.send(partner_, key, out_.data(), bytes, s);
-      if (!wait(s)) return -1;
-      one_way.push_back(us_since(start) / 2);
-    }
-    // The first made the connection, and those after it opened its window.
-    one_way.erase(one_way.begin(), one_way.begin() + times / 3);
-    return median(one_way);
-  }
-
-  // Both send at the same time, median. Negative if it failed.
-  double exchange(std::size_t bytes, int times) {
+  // There and back, one after the other or both at once; median. Negative if it failed.
+  double rounds(std::size_t bytes, int times, bool at_once) {
     std::vector<double> each;
     for (int i = 0; i < times; ++i) {
       const Clock::time_point start = Clock::now();
       Transfer s, r;
       const MessageKey key = next();
       m_.recv(partner_, key, in_.data(), bytes, r);
-      m_.send(partner_, key, out_.data(), bytes, s);
-      if (!wait(r) || !wait(s)) return -1;
+      if (first_ || at_once) m_.send(partner_, key, out_.data(), bytes, s);
+      if (!wait(r)) return -1;
+      if (!first_ && !at_once) m_.send(partner_, key, out_.data(), bytes, s);
+      if (!wait(s)) return -1;
       each.push_back(us_since(start));
     }
+    // The first made the connection, and those after it opened its window.
+    each.erase(each.begin(), each.begin() + times / 3);
     return median(each);
   }
 
@@ -135,8 +120,8 @@ NetworkCosts measure_network(xport::Messenger& messenger, const std::vector<int>
   const auto partner = static_cast<std::size_t>(at - firsts.begin()) ^ 1;
   if (at != firsts.end() && partner < firsts.size()) {
     Bouncer b(messenger, firsts[partner], rank < firsts[partner], communicator);
-    const double small = b.bounce(8, small_bounces), large = small < 0 ? -1 : b.bounce(large_bytes, large_bounces);
-    const double both = large < 0 ? -1 : b.exchange(large_bytes, exchanges);
+    const double small = b.rounds(8, small_bounces, false) / 2, large = small < 0 ? -1 : b.rounds(large_bytes, large_bounces, false) / 2;
+    const double both = large < 0 ? -1 : b.rounds(large_bytes, exchanges, true);
     if (both >= 0) {
       c.alpha_us = small;
       c.gbps = static_cast<double>(large_bytes) / 1e3 / std::max(large - small, 1.0);

@@ -101,12 +101,13 @@ double predict_us(const sched::Problem& p, const algo::Recipe& r, const Costs& c
   const double chunks = chunks_of(p, r);
   // Rounds are per chunk, bytes are of the whole: `part` of them.
   const auto phase_us = [&](const Work& w, double part, double wait_us) {
-    const double flows = r.over.empty() ? flows_of_a_host(p, r) : std::max(1, w.flows), sent = w.sent * element * part;
+    const bool flat = r.over.empty();
+    const double flows = flat ? flows_of_a_host(p, r) : std::max(1, w.flows), sent = w.sent * element * part;
     if (w.where == Work::Where::native) return std::max(w.rounds, 1.0) * native_us(w, sent, c);
     // Ranks that all send and receive, and take turns at a CPU, find the sockets full or empty: a flat allgather of 2 x 2 ranks took
     // half as long again as its bytes.
-    const double turns = r.over.empty() && flows > 1 && c.crowded() ? 1.5 : 1;
-    return message_us(w, wait_us, messages_at_once(r, w), flows, r.over.empty() ? part_inside(p) : 0, turns * sent, w.reduced * element * part, c);
+    const double turns = flat && flows > 1 && c.crowded() ? 1.5 : 1;
+    return message_us(w, wait_us, messages_at_once(r, w), flows, flat ? part_inside(p) : 0, turns * sent, w.reduced * element * part, c);
   };
   double sum = 0, slowest = 0;
   for (const Work& w : works) {
